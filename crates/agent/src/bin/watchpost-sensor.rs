@@ -1,0 +1,2 @@
+//! The sensor service of a sensor host.
+fn main() {}

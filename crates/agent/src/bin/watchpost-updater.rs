@@ -1,0 +1,2 @@
+//! The updater service of a sensor host.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What runs on a sensor host: the updater and the sensor.

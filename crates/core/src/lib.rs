@@ -1,0 +1,8 @@
+//! Everything that decides, as pure functions of `(state, event, now)`.
+//!
+//! No clock, no randomness, no I/O. See `ARCHITECTURE.md` for the map.
+
+pub mod id;
+pub mod sync;
+pub mod time;
+pub mod version;

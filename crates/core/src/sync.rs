@@ -1,0 +1,134 @@
+//! What a host and the control plane tell each other at a check-in, as plain values.
+//!
+//! The wire form is in `protocol`; the planner, the on-host updater and the rehearsal all speak these.
+//! A report says what *is*, a desired state says what *should be* (rule 1 of the product); neither is a command.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// The state of the sensor service on its host, as the host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceState {
+    /// The process runs and has said that it is ready.
+    Running,
+    /// The process was started and is not ready yet.
+    Starting,
+    /// Somebody switched the service off on purpose.
+    Disabled,
+    /// The process does not run.
+    #[default]
+    Stopped,
+}
+
+/// Where a host is with an update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase", tag = "step")]
+pub enum UpdateProgress {
+    /// Nothing under way.
+    #[default]
+    Idle,
+    /// The package is being fetched, verified and extracted.
+    Preparing {
+        /// What is being prepared.
+        version: Version,
+        /// Share of the package that has arrived, 0 to 100.
+        percent: u8,
+    },
+    /// The host runs the new version and waits for clearance.
+    AwaitingClearance {
+        /// What runs since the switch.
+        version: Version,
+        /// When `current` was switched.
+        switched_at: Timestamp,
+    },
+    /// The attempt ended badly. Kept until a newer version is cleared or a retry is ordered.
+    Failed {
+        /// What was attempted.
+        version: Version,
+        /// Whether the host had switched and went back. `false`: it never left the old version.
+        reverted: bool,
+        /// Why, in one line for a person.
+        reason: String,
+        /// When it was given up.
+        at: Timestamp,
+    },
+}
+
+/// That a sensor detects: a marked canary event went in at the front and its alert came out at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DetectionProof {
+    /// The desired generation the canary was marked with, so that an old proof cannot serve twice.
+    pub generation: u64,
+    /// The version that detected it.
+    pub version: Version,
+    /// When its alert came out.
+    pub detected_at: Timestamp,
+    /// How many rules the engine has loaded.
+    pub rules_loaded: u32,
+    /// How many rules the engine refused.
+    pub rules_failed: u32,
+}
+
+/// What a host reports at a check-in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The version `current` points at; `None` before the first installation.
+    pub version: Option<Version>,
+    /// The sensor service.
+    pub service: ServiceState,
+    /// The update under way, or the last one that failed.
+    pub update: UpdateProgress,
+    /// Versions this host has gone back from and does not try again by itself.
+    pub bad_versions: BTreeSet<Version>,
+    /// The newest proof that the running version detects.
+    pub proof: Option<DetectionProof>,
+    /// The desired generation that is in effect on the host.
+    pub generation: u64,
+    /// Generation of the settings in effect on the host.
+    pub settings_generation: u64,
+    /// Whether this check-in pulled the configuration (rows "Start failed" of the defaults).
+    pub pulled_configuration: bool,
+    /// Health conditions the host sees, by issue type word (`someNetworkTrafficNotAnalyzed`, …).
+    pub conditions: BTreeSet<String>,
+    /// Alerts this sensor has raised since it was installed, canaries left out.
+    pub alert_count: u64,
+    /// Operating system in words, for people.
+    pub operating_system: String,
+}
+
+/// The target file of a release, as both TUF repositories must name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetRef {
+    /// Flat, lower-case target name in the TUF metadata.
+    pub name: String,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// What a host should be. Always the whole of it; the newest generation wins, an older one is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Desired {
+    /// Grows by one with every change for this sensor and never shrinks.
+    pub generation: u64,
+    /// The version to run; `None` while there is none to offer.
+    pub version: Option<Version>,
+    /// Where its package is; present whenever `version` is.
+    pub target: Option<TargetRef>,
+    /// Whether the server has cleared `version` on this host: the update may be committed.
+    pub cleared: bool,
+    /// An explicit order to try `version` again although it was reverted here before.
+    pub retry: bool,
+    /// Generation of the settings to have in effect.
+    pub settings_generation: u64,
+}

@@ -1,0 +1,1 @@
+//! Simulated sensors over the real protocol: load generator and test double.

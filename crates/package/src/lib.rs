@@ -1,0 +1,1 @@
+//! The release package and its trust: strict CAB, TUF repositories, verification, extraction.

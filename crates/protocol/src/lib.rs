@@ -1,0 +1,1 @@
+//! What a sensor host and the gateway say to each other.

@@ -1,0 +1,1 @@
+//! The control plane: use cases and the doors to them.

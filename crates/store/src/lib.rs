@@ -1,0 +1,1 @@
+//! Everything that remembers: the only SQL in the product.

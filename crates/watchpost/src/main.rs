@@ -1,0 +1,2 @@
+//! The one binary of the control plane.
+fn main() {}
