@@ -81,20 +81,28 @@ impl Stepper {
         Timestamp::from_millis(super::wall().millis().saturating_add(read(&self.offset).unwrap_or(0)))
     }
 
-    /// The earliest instant any party waits for, or `None` while one of them is busy or overdue.
+    /// The latest instant a party waits for that lies no more than `slack` after the earliest one:
+    /// where one step wakes everybody who is due together. `None` while a party is busy or overdue.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Timestamp> {
+    pub fn next_wake_within(&self, slack: Duration) -> Option<Timestamp> {
         let now = self.now().millis();
-        let parties = fs::read_dir(self.dir.join("parties")).ok()?;
-        let mut earliest = NEVER;
-        for party in parties {
+        let mut waits = Vec::new();
+        for party in fs::read_dir(self.dir.join("parties")).ok()? {
             let wakes_at = read(&File::open(party.ok()?.path()).ok()?).ok()?;
             if wakes_at <= now {
                 return None;
             }
-            earliest = earliest.min(wakes_at);
+            waits.push(wakes_at);
         }
-        (earliest != NEVER).then(|| Timestamp::from_millis(earliest))
+        let earliest = waits.iter().copied().filter(|at| *at != NEVER).min().map(Timestamp::from_millis)?;
+        let latest = (earliest + slack).millis();
+        waits.into_iter().filter(|at| *at <= latest && *at != NEVER).max().map(Timestamp::from_millis)
+    }
+
+    /// The earliest instant any party waits for, or `None` while one of them is busy or overdue.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.next_wake_within(Duration::ZERO)
     }
 
     /// Steps the clock to `at`; never backwards.
@@ -127,5 +135,18 @@ mod tests {
         assert_eq!(stepper.next_wake(), None, "a is due and has not said what it waits for next");
         stepper.step_to(soon - Duration::from_secs(1800)).unwrap();
         assert!(a.now() >= soon);
+    }
+
+    #[test]
+    fn parties_due_close_together_are_woken_by_one_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let stepper = Stepper::create(dir.path(), Duration::ZERO).unwrap();
+        let parties: Vec<Clock> = ["a", "b", "c"].map(|name| Clock::stepped(dir.path(), name).unwrap()).into();
+        let start = stepper.now() + Duration::from_secs(600);
+        for (party, seconds) in parties.iter().zip([0, 12, 40]) {
+            party.idle_until(Some(start + Duration::from_secs(seconds)));
+        }
+        assert_eq!(stepper.next_wake(), Some(start));
+        assert_eq!(stepper.next_wake_within(Duration::from_secs(15)), Some(start + Duration::from_secs(12)));
     }
 }
