@@ -1,1 +1,4 @@
-//! The control plane: use cases and the doors to them.
+//! The control plane: use cases (`app`) and the doors to them (`api`, `portal`, `gateway`, `workers`).
+
+pub mod app;
+pub mod events;
