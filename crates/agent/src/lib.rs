@@ -1,1 +1,4 @@
 //! What runs on a sensor host: the updater and the sensor.
+
+pub mod host_config;
+pub mod local;
