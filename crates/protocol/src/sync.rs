@@ -1,0 +1,244 @@
+//! The check-in: a host reports what is, the server answers what should be.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prost::Message as _;
+use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::time::Timestamp;
+
+use crate::PROTOCOL_VERSION;
+use crate::error::WireError;
+use crate::fields::{count, decode, instant, optional_version, span, text, version, word};
+use crate::limits::{
+    BAD_VERSIONS, COME_BACK_AFTER, CONDITIONS, REPLY_BYTES, REQUEST_BYTES, TARGET_BYTES, TARGET_NAME_CHARS, TEXT_CHARS,
+};
+use crate::{paths, wire};
+
+/// A check-in: the report of one host. Idempotent; safe to lose and to repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// What the host reports.
+    pub report: Report,
+}
+
+impl SyncRequest {
+    /// The bytes of a check-in with this report. A text for people beyond its limit is cut, so that a long reason
+    /// never keeps a host from checking in.
+    #[must_use]
+    pub fn encode(report: &Report) -> Vec<u8> {
+        wire::SyncRequest { protocol_version: PROTOCOL_VERSION, report: Some(report_to_wire(report)) }.encode_to_vec()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the bytes are no such message, break a limit, or speak another protocol version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        let raw: wire::SyncRequest = decode("the check-in", bytes, REQUEST_BYTES)?;
+        if raw.protocol_version != PROTOCOL_VERSION {
+            return Err(WireError::Version { found: raw.protocol_version });
+        }
+        Ok(Self { report: report_from_wire(raw.report.ok_or(WireError::Missing("report"))?)? })
+    }
+}
+
+/// The answer to a check-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncReply {
+    /// The server's time, by which expiry is judged.
+    pub server_time: Timestamp,
+    /// When to check in again.
+    pub come_back_after: Duration,
+    /// What the host should be.
+    pub desired: Desired,
+}
+
+impl SyncReply {
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        wire::SyncReply {
+            server_time_ms: self.server_time.millis(),
+            come_back_after_ms: u64::try_from(self.come_back_after.as_millis()).unwrap_or(u64::MAX),
+            desired: Some(desired_to_wire(&self.desired)),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the bytes are no such message or break a limit.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        let raw: wire::SyncReply = decode("the reply to the check-in", bytes, REPLY_BYTES)?;
+        Ok(Self {
+            server_time: instant("serverTime", raw.server_time_ms)?,
+            come_back_after: span("comeBackAfter", raw.come_back_after_ms, COME_BACK_AFTER)?,
+            desired: desired_from_wire(raw.desired.ok_or(WireError::Missing("desired"))?)?,
+        })
+    }
+}
+
+/// One line of at most the limit, with control characters turned into blanks.
+fn for_people(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn report_to_wire(report: &Report) -> wire::Report {
+    wire::Report {
+        version: report.version.map(|v| v.to_string()).unwrap_or_default(),
+        service: service_to_wire(report.service).into(),
+        update: Some(update_to_wire(&report.update)),
+        bad_versions: report.bad_versions.iter().map(ToString::to_string).collect(),
+        proof: report.proof.as_ref().map(|proof| wire::DetectionProof {
+            generation: proof.generation,
+            version: proof.version.to_string(),
+            detected_at_ms: proof.detected_at.millis(),
+            rules_loaded: proof.rules_loaded,
+            rules_failed: proof.rules_failed,
+        }),
+        generation: report.generation,
+        settings_generation: report.settings_generation,
+        pulled_configuration: report.pulled_configuration,
+        conditions: report.conditions.iter().cloned().collect(),
+        alert_count: report.alert_count,
+        operating_system: for_people(&report.operating_system),
+    }
+}
+
+fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
+    count("badVersions", raw.bad_versions.len(), BAD_VERSIONS)?;
+    count("conditions", raw.conditions.len(), CONDITIONS)?;
+    Ok(Report {
+        version: optional_version("version", &raw.version)?,
+        service: service_from_wire(raw.service)?,
+        update: update_from_wire(raw.update.ok_or(WireError::Missing("update"))?)?,
+        bad_versions: raw.bad_versions.iter().map(|v| version("badVersions", v)).collect::<Result<BTreeSet<_>, _>>()?,
+        proof: raw.proof.map(proof_from_wire).transpose()?,
+        generation: raw.generation,
+        settings_generation: raw.settings_generation,
+        pulled_configuration: raw.pulled_configuration,
+        conditions: raw.conditions.into_iter().map(|c| word("conditions", c)).collect::<Result<BTreeSet<_>, _>>()?,
+        alert_count: raw.alert_count,
+        operating_system: text("operatingSystem", raw.operating_system, TEXT_CHARS)?,
+    })
+}
+
+fn proof_from_wire(raw: wire::DetectionProof) -> Result<DetectionProof, WireError> {
+    Ok(DetectionProof {
+        generation: raw.generation,
+        version: version("proof.version", &raw.version)?,
+        detected_at: instant("proof.detectedAt", raw.detected_at_ms)?,
+        rules_loaded: raw.rules_loaded,
+        rules_failed: raw.rules_failed,
+    })
+}
+
+fn service_to_wire(service: ServiceState) -> wire::ServiceState {
+    match service {
+        ServiceState::Running => wire::ServiceState::Running,
+        ServiceState::Starting => wire::ServiceState::Starting,
+        ServiceState::Disabled => wire::ServiceState::Disabled,
+        ServiceState::Stopped => wire::ServiceState::Stopped,
+    }
+}
+
+fn service_from_wire(raw: i32) -> Result<ServiceState, WireError> {
+    match wire::ServiceState::try_from(raw) {
+        Ok(wire::ServiceState::Running) => Ok(ServiceState::Running),
+        Ok(wire::ServiceState::Starting) => Ok(ServiceState::Starting),
+        Ok(wire::ServiceState::Disabled) => Ok(ServiceState::Disabled),
+        Ok(wire::ServiceState::Stopped) => Ok(ServiceState::Stopped),
+        Ok(wire::ServiceState::Unspecified) => Err(WireError::Missing("service")),
+        Err(_) => Err(WireError::Unknown { field: "service" }),
+    }
+}
+
+fn update_to_wire(update: &UpdateProgress) -> wire::Update {
+    match update {
+        UpdateProgress::Idle => wire::Update::Idle(wire::Idle {}),
+        UpdateProgress::Preparing { version, percent } => {
+            wire::Update::Preparing(wire::Preparing { version: version.to_string(), percent: u32::from(*percent) })
+        }
+        UpdateProgress::AwaitingClearance { version, switched_at } => {
+            wire::Update::AwaitingClearance(wire::AwaitingClearance {
+                version: version.to_string(),
+                switched_at_ms: switched_at.millis(),
+            })
+        }
+        UpdateProgress::Failed { version, reverted, reason, at } => wire::Update::Failed(wire::Failed {
+            version: version.to_string(),
+            reverted: *reverted,
+            reason: for_people(reason),
+            at_ms: at.millis(),
+        }),
+    }
+}
+
+fn update_from_wire(raw: wire::Update) -> Result<UpdateProgress, WireError> {
+    Ok(match raw {
+        wire::Update::Idle(wire::Idle {}) => UpdateProgress::Idle,
+        wire::Update::Preparing(raw) => UpdateProgress::Preparing {
+            version: version("update.version", &raw.version)?,
+            percent: u8::try_from(raw.percent)
+                .ok()
+                .filter(|percent| *percent <= 100)
+                .ok_or(WireError::Form { field: "update.percent", wanted: "a share from 0 to 100" })?,
+        },
+        wire::Update::AwaitingClearance(raw) => UpdateProgress::AwaitingClearance {
+            version: version("update.version", &raw.version)?,
+            switched_at: instant("update.switchedAt", raw.switched_at_ms)?,
+        },
+        wire::Update::Failed(raw) => UpdateProgress::Failed {
+            version: version("update.version", &raw.version)?,
+            reverted: raw.reverted,
+            reason: text("update.reason", raw.reason, TEXT_CHARS)?,
+            at: instant("update.at", raw.at_ms)?,
+        },
+    })
+}
+
+fn desired_to_wire(desired: &Desired) -> wire::Desired {
+    wire::Desired {
+        generation: desired.generation,
+        version: desired.version.map(|v| v.to_string()).unwrap_or_default(),
+        target: desired.target.as_ref().map(|target| wire::TargetRef {
+            name: target.name.clone(),
+            sha256: target.sha256.clone(),
+            length: target.length,
+        }),
+        cleared: desired.cleared,
+        retry: desired.retry,
+        settings_generation: desired.settings_generation,
+    }
+}
+
+fn desired_from_wire(raw: wire::Desired) -> Result<Desired, WireError> {
+    let desired = Desired {
+        generation: raw.generation,
+        version: optional_version("desired.version", &raw.version)?,
+        target: raw.target.map(target_from_wire).transpose()?,
+        cleared: raw.cleared,
+        retry: raw.retry,
+        settings_generation: raw.settings_generation,
+    };
+    if desired.version.is_some() && desired.target.is_none() {
+        return Err(WireError::Missing("desired.target"));
+    }
+    Ok(desired)
+}
+
+fn target_from_wire(raw: wire::TargetRef) -> Result<TargetRef, WireError> {
+    let name = text("target.name", raw.name, TARGET_NAME_CHARS)?;
+    if !paths::is_flat_name(&name) {
+        return Err(WireError::Form { field: "target.name", wanted: "a flat lower-case file name" });
+    }
+    if !paths::is_sha256(&raw.sha256) {
+        return Err(WireError::Form { field: "target.sha256", wanted: "a SHA-256 in lower-case hex" });
+    }
+    if raw.length > TARGET_BYTES {
+        return Err(WireError::TooLarge { field: "target.length", found: raw.length, limit: TARGET_BYTES });
+    }
+    Ok(TargetRef { name, sha256: raw.sha256, length: raw.length })
+}

@@ -1,0 +1,201 @@
+//! The protobuf form. Numbers are never used twice; a field that goes keeps its number reserved in a comment.
+//!
+//! Only `PROTOCOL_VERSION` 1 exists; its bytes are checked in under `fixtures/` and never edited.
+
+#![expect(missing_docs, reason = "fields say what the typed forms beside them document")]
+
+/// See [`crate::EnrollRequest`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EnrollRequest {
+    #[prost(uint32, tag = "1")]
+    pub protocol_version: u32,
+    #[prost(string, tag = "2")]
+    pub enrolment_id: String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub secret: Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub host_id: String,
+    #[prost(string, tag = "5")]
+    pub name: String,
+    #[prost(string, tag = "6")]
+    pub sensor_type: String,
+    #[prost(string, tag = "7")]
+    pub domain: String,
+    #[prost(string, tag = "8")]
+    pub site: String,
+    #[prost(string, tag = "9")]
+    pub zone: String,
+    #[prost(bool, tag = "10")]
+    pub delayed: bool,
+    #[prost(string, tag = "11")]
+    pub version: String,
+    #[prost(string, tag = "12")]
+    pub operating_system: String,
+}
+
+/// See [`crate::EnrollReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EnrollReply {
+    #[prost(string, tag = "1")]
+    pub sensor_id: String,
+    #[prost(int64, tag = "2")]
+    pub server_time_ms: i64,
+}
+
+/// See [`crate::SyncRequest`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SyncRequest {
+    #[prost(uint32, tag = "1")]
+    pub protocol_version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub report: Option<Report>,
+}
+
+/// See [`watchpost_core::sync::Report`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Report {
+    #[prost(string, tag = "1")]
+    pub version: String,
+    #[prost(enumeration = "ServiceState", tag = "2")]
+    pub service: i32,
+    #[prost(oneof = "Update", tags = "3, 4, 5, 6")]
+    pub update: Option<Update>,
+    #[prost(string, repeated, tag = "7")]
+    pub bad_versions: Vec<String>,
+    #[prost(message, optional, tag = "8")]
+    pub proof: Option<DetectionProof>,
+    #[prost(uint64, tag = "9")]
+    pub generation: u64,
+    #[prost(uint64, tag = "10")]
+    pub settings_generation: u64,
+    #[prost(bool, tag = "11")]
+    pub pulled_configuration: bool,
+    #[prost(string, repeated, tag = "12")]
+    pub conditions: Vec<String>,
+    #[prost(uint64, tag = "13")]
+    pub alert_count: u64,
+    #[prost(string, tag = "14")]
+    pub operating_system: String,
+}
+
+/// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum ServiceState {
+    Unspecified = 0,
+    Running = 1,
+    Starting = 2,
+    Disabled = 3,
+    Stopped = 4,
+}
+
+/// See [`watchpost_core::sync::UpdateProgress`]. Idle is said, so that an unknown step is not taken for it.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Update {
+    #[prost(message, tag = "3")]
+    Idle(Idle),
+    #[prost(message, tag = "4")]
+    Preparing(Preparing),
+    #[prost(message, tag = "5")]
+    AwaitingClearance(AwaitingClearance),
+    #[prost(message, tag = "6")]
+    Failed(Failed),
+}
+
+/// Nothing under way.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Idle {}
+
+/// The package is on its way.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Preparing {
+    #[prost(string, tag = "1")]
+    pub version: String,
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
+}
+
+/// The new version runs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AwaitingClearance {
+    #[prost(string, tag = "1")]
+    pub version: String,
+    #[prost(int64, tag = "2")]
+    pub switched_at_ms: i64,
+}
+
+/// The attempt ended badly.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Failed {
+    #[prost(string, tag = "1")]
+    pub version: String,
+    #[prost(bool, tag = "2")]
+    pub reverted: bool,
+    #[prost(string, tag = "3")]
+    pub reason: String,
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+}
+
+/// See [`watchpost_core::sync::DetectionProof`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DetectionProof {
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    #[prost(string, tag = "2")]
+    pub version: String,
+    #[prost(int64, tag = "3")]
+    pub detected_at_ms: i64,
+    #[prost(uint32, tag = "4")]
+    pub rules_loaded: u32,
+    #[prost(uint32, tag = "5")]
+    pub rules_failed: u32,
+}
+
+/// See [`crate::SyncReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SyncReply {
+    #[prost(int64, tag = "1")]
+    pub server_time_ms: i64,
+    #[prost(uint64, tag = "2")]
+    pub come_back_after_ms: u64,
+    #[prost(message, optional, tag = "3")]
+    pub desired: Option<Desired>,
+}
+
+/// See [`watchpost_core::sync::Desired`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Desired {
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    #[prost(string, tag = "2")]
+    pub version: String,
+    #[prost(message, optional, tag = "3")]
+    pub target: Option<TargetRef>,
+    #[prost(bool, tag = "4")]
+    pub cleared: bool,
+    #[prost(bool, tag = "5")]
+    pub retry: bool,
+    #[prost(uint64, tag = "6")]
+    pub settings_generation: u64,
+}
+
+/// See [`watchpost_core::sync::TargetRef`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TargetRef {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub sha256: String,
+    #[prost(uint64, tag = "3")]
+    pub length: u64,
+}
+
+/// See [`crate::ErrorReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ErrorReply {
+    #[prost(string, tag = "1")]
+    pub code: String,
+    #[prost(string, tag = "2")]
+    pub message: String,
+}
