@@ -2,7 +2,9 @@
 //!
 //! No clock, no randomness, no I/O. See `ARCHITECTURE.md` for the map.
 
+pub mod access_key;
 pub mod id;
+pub mod release;
 pub mod sync;
 pub mod time;
 pub mod version;

@@ -11,6 +11,10 @@ pub enum Code {
     EnrolmentReplayed,
     /// The same host is enrolled with another certificate.
     PossibleClone,
+    /// The certificate belongs to another sensor already.
+    CertificateInUse,
+    /// A fact of the enrolment is not one that may be.
+    EnrolmentInvalid,
     /// The client certificate belongs to no enrolled sensor, or no longer does.
     SensorUnknown,
     /// The message could not be read, or broke a limit.
@@ -37,10 +41,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, for reading them back and for documents.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::AccessKeyUnknown,
         Self::EnrolmentReplayed,
         Self::PossibleClone,
+        Self::CertificateInUse,
+        Self::EnrolmentInvalid,
         Self::SensorUnknown,
         Self::Malformed,
         Self::TooLarge,
@@ -61,6 +67,8 @@ impl Code {
             Self::AccessKeyUnknown => "access_key_unknown",
             Self::EnrolmentReplayed => "enrolment_replayed",
             Self::PossibleClone => "possible_clone",
+            Self::CertificateInUse => "certificate_in_use",
+            Self::EnrolmentInvalid => "enrolment_invalid",
             Self::SensorUnknown => "sensor_unknown",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
@@ -80,8 +88,8 @@ impl Code {
     pub const fn status(self) -> u16 {
         match self {
             Self::AccessKeyUnknown | Self::SensorUnknown => 403,
-            Self::EnrolmentReplayed | Self::PossibleClone => 409,
-            Self::Malformed | Self::ProtocolUnsupported => 400,
+            Self::EnrolmentReplayed | Self::PossibleClone | Self::CertificateInUse => 409,
+            Self::Malformed | Self::EnrolmentInvalid | Self::ProtocolUnsupported => 400,
             Self::TooLarge => 413,
             Self::TooSlow => 408,
             Self::NotFound => 404,

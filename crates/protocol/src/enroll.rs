@@ -1,6 +1,7 @@
 //! Enrolment: a host names itself and shows the secret of the access key.
 
 use std::fmt;
+use std::time::Duration;
 
 use prost::Message as _;
 use watchpost_core::id::SensorId;
@@ -9,9 +10,10 @@ use watchpost_core::version::Version;
 
 use crate::PROTOCOL_VERSION;
 use crate::error::WireError;
-use crate::fields::{decode, instant, needed, optional, optional_version, text, word};
+use crate::fields::{count, decode, instant, needed, optional, optional_version, span, text, word};
 use crate::limits::{
-    ENROLMENT_ID_CHARS, HOST_ID_CHARS, NAME_CHARS, REPLY_BYTES, REQUEST_BYTES, SECRET_BYTES, TEXT_CHARS,
+    COME_BACK_AFTER, DOMAIN_CONTROLLERS, ENROLMENT_ID_CHARS, HOST_ID_CHARS, NAME_CHARS, REPLY_BYTES, REQUEST_BYTES,
+    SECRET_BYTES, TEXT_CHARS,
 };
 use crate::wire;
 
@@ -36,6 +38,8 @@ pub struct EnrollRequest {
     pub zone: Option<String>,
     /// Whether it takes updates in the delayed ring.
     pub delayed: bool,
+    /// The domain controllers that a sensor on another kind of server watches.
+    pub domain_controllers: Vec<String>,
     /// The version installed, if one is.
     pub version: Option<Version>,
     /// Operating system in words.
@@ -70,6 +74,7 @@ impl EnrollRequest {
             site: self.site.clone().unwrap_or_default(),
             zone: self.zone.clone().unwrap_or_default(),
             delayed: self.delayed,
+            domain_controllers: self.domain_controllers.clone(),
             version: self.version.map(|v| v.to_string()).unwrap_or_default(),
             operating_system: self.operating_system.clone(),
         }
@@ -85,6 +90,8 @@ impl EnrollRequest {
         if raw.protocol_version != PROTOCOL_VERSION {
             return Err(WireError::Version { found: raw.protocol_version });
         }
+        count("domainControllers", raw.domain_controllers.len(), DOMAIN_CONTROLLERS)?;
+        let controller = |name| needed("domainControllers", name, NAME_CHARS);
         Ok(Self {
             enrolment_id: needed("enrolmentId", raw.enrolment_id, ENROLMENT_ID_CHARS)?,
             secret: raw.secret.try_into().map_err(|_| WireError::Form { field: "secret", wanted: "32 bytes" })?,
@@ -95,6 +102,7 @@ impl EnrollRequest {
             site: optional("site", raw.site, NAME_CHARS)?,
             zone: optional("zone", raw.zone, NAME_CHARS)?,
             delayed: raw.delayed,
+            domain_controllers: raw.domain_controllers.into_iter().map(controller).collect::<Result<_, _>>()?,
             version: optional_version("version", &raw.version)?,
             operating_system: text("operatingSystem", raw.operating_system, TEXT_CHARS)?,
         })
@@ -108,14 +116,20 @@ pub struct EnrollReply {
     pub sensor_id: SensorId,
     /// The server's time.
     pub server_time: Timestamp,
+    /// When to check in first.
+    pub come_back_after: Duration,
 }
 
 impl EnrollReply {
     /// Its bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        wire::EnrollReply { sensor_id: self.sensor_id.to_string(), server_time_ms: self.server_time.millis() }
-            .encode_to_vec()
+        wire::EnrollReply {
+            sensor_id: self.sensor_id.to_string(),
+            server_time_ms: self.server_time.millis(),
+            come_back_after_ms: u64::try_from(self.come_back_after.as_millis()).unwrap_or(u64::MAX),
+        }
+        .encode_to_vec()
     }
 
     /// Reads it.
@@ -128,6 +142,7 @@ impl EnrollReply {
         Ok(Self {
             sensor_id: needed("sensorId", raw.sensor_id, NAME_CHARS)?.parse().map_err(wrong)?,
             server_time: instant("serverTime", raw.server_time_ms)?,
+            come_back_after: span("comeBackAfter", raw.come_back_after_ms, COME_BACK_AFTER)?,
         })
     }
 }

@@ -22,6 +22,8 @@ pub const TEXT_CHARS: usize = 1024;
 pub const TARGET_NAME_CHARS: usize = 128;
 /// Bytes of a package that may be named at all.
 pub const TARGET_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Domain controllers that one sensor may watch from another server.
+pub const DOMAIN_CONTROLLERS: usize = 64;
 /// Versions a host remembers as bad.
 pub const BAD_VERSIONS: usize = 256;
 /// Health conditions in one report.

@@ -31,6 +31,8 @@ pub struct EnrollRequest {
     pub version: String,
     #[prost(string, tag = "12")]
     pub operating_system: String,
+    #[prost(string, repeated, tag = "13")]
+    pub domain_controllers: Vec<String>,
 }
 
 /// See [`crate::EnrollReply`].
@@ -40,6 +42,8 @@ pub struct EnrollReply {
     pub sensor_id: String,
     #[prost(int64, tag = "2")]
     pub server_time_ms: i64,
+    #[prost(uint64, tag = "3")]
+    pub come_back_after_ms: u64,
 }
 
 /// See [`crate::SyncRequest`].
