@@ -56,7 +56,7 @@ const RESERVED: &[(&str, &str)] =
 /// # Errors
 /// When cargo cannot tell the graph.
 pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
-    let metadata = MetadataCommand::new().current_dir(root).exec().context("cargo metadata failed")?;
+    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec().context("cargo metadata failed")?;
     let mut findings = Vec::new();
     for package in metadata.workspace_packages() {
         let shipped = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
@@ -67,10 +67,11 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
             findings.extend(reserved(manifest, package.name.as_str(), &used));
         }
     }
-    let all: Vec<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
-    findings.extend(crypto(&all));
-    let tree = ["tree", "--package", "watchpost-core", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
-    findings.extend(purity(&run::output(&mut run::cargo(root, &tree))?));
+    // `cargo metadata` also lists what no feature asks for; `cargo tree` only what is really built.
+    let all = ["tree", "--workspace", "--target", "all", "--prefix", "none", "--format", "{p}"];
+    findings.extend(crypto(&run::output(&mut run::cargo(root, &all))?));
+    let core = ["tree", "--package", "watchpost-core", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    findings.extend(purity(&run::output(&mut run::cargo(root, &core))?));
     Ok(findings)
 }
 
@@ -97,12 +98,20 @@ fn purity(tree: &str) -> Vec<Finding> {
     wrong.map(|name| Finding::new("crates/core/Cargo.toml", 0, format!("`{name}` has come in under `core`"))).collect()
 }
 
-fn crypto(all: &[&str]) -> Vec<Finding> {
-    let foreign = FOREIGN_CRYPTO.iter().filter(|name| all.contains(name));
+/// `tree` is what `cargo tree --prefix none` prints for the whole workspace.
+fn crypto(tree: &str) -> Vec<Finding> {
+    let all: BTreeSet<(&str, &str)> = tree.lines().filter_map(|line| line.trim().split_once(' ')).map(bare).collect();
+    let versions = |name: &str| all.iter().filter(|(other, _)| *other == name).count();
+    let foreign = FOREIGN_CRYPTO.iter().filter(|name| versions(name) > 0);
     let foreign = foreign.map(|name| format!("`{name}` has come in: aws-lc-rs is the one crypto library"));
-    let twice = SINGLE.iter().filter(|name| all.iter().filter(|other| other == name).count() > 1);
+    let twice = SINGLE.iter().filter(|name| versions(name) > 1);
     let twice = twice.map(|name| format!("there are two versions of `{name}`"));
     foreign.chain(twice).map(|what| Finding::new("Cargo.lock", 0, what)).collect()
+}
+
+/// The version without what cargo adds behind it, such as `(*)` for "seen above".
+fn bare<'a>((name, rest): (&'a str, &'a str)) -> (&'a str, &'a str) {
+    (name, rest.split_whitespace().next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -144,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_second_crypto_library_is_found() {
-        assert!(crypto(&["rustls", "aws-lc-rs", "tokio"]).is_empty());
-        assert_eq!(crypto(&["rustls", "rustls", "ring"]).len(), 2);
+        assert!(crypto("rustls v0.23.1\naws-lc-rs v1.1.0\nrustls v0.23.1 (*)\n").is_empty());
+        assert_eq!(crypto("rustls v0.23.1\nrustls v0.22.0\nring v0.17.0\n").len(), 2);
     }
 }
