@@ -7,4 +7,5 @@ pub mod id;
 pub mod release;
 pub mod sync;
 pub mod time;
+pub mod updater;
 pub mod version;
