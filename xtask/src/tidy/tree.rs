@@ -52,7 +52,16 @@ impl Tree {
 
     /// Rust files of the product and of `xtask`; test files are none.
     pub(super) fn product(&self) -> impl Iterator<Item = &File> {
-        self.files.iter().filter(|file| file.is_product())
+        self.files.iter().filter(|file| file.is_product() && !self.is_declared_as_test(file))
+    }
+
+    /// Whether the module that holds this file says `#[cfg(test)] mod …;` of it.
+    fn is_declared_as_test(&self, file: &File) -> bool {
+        let folder = file.path.strip_suffix(file.name()).unwrap_or_default();
+        let declaration = format!("#[cfg(test)]\nmod {};", file.name().trim_end_matches(".rs"));
+        let parents =
+            [format!("{folder}mod.rs"), format!("{folder}lib.rs"), format!("{}.rs", folder.trim_end_matches('/'))];
+        parents.iter().filter_map(|parent| self.file(parent)).any(|parent| parent.text.contains(&declaration))
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&File> {
@@ -133,6 +142,16 @@ mod tests {
         ]);
         let product: Vec<_> = tree.product().map(|file| file.path.as_str()).collect();
         assert_eq!(product, ["crates/core/src/time.rs", "xtask/src/main.rs"]);
+    }
+
+    #[test]
+    fn a_file_that_its_module_declares_as_test_is_no_product() {
+        let tree = Tree::of(&[
+            ("crates/core/src/updater/mod.rs", "mod record;\n#[cfg(test)]\nmod property;\n"),
+            ("crates/core/src/updater/property.rs", ""),
+            ("crates/core/src/updater/record.rs", ""),
+        ]);
+        assert_eq!(tree.product().count(), 2);
     }
 
     #[test]
