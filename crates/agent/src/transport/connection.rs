@@ -1,0 +1,150 @@
+//! One connection to the server, and its reuse.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Timeouts, TransportError};
+
+/// Bytes of a reply's head, and of the read buffer of a connection.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Header lines of a reply.
+const HEADER_LINES: usize = 32;
+/// Addresses of one name that are tried.
+const ADDRESSES: usize = 8;
+
+pub(super) type Sender = SendRequest<Full<Bytes>>;
+
+/// How connections are made, and the one that is kept alive between requests.
+pub(super) struct Connector {
+    host: String,
+    port: u16,
+    /// `host:port`, for messages and the `Host` header.
+    pub(super) server: String,
+    name: ServerName<'static>,
+    tls: TlsConnector,
+    pub(super) timeouts: Timeouts,
+    idle: Mutex<Option<Sender>>,
+}
+
+impl Connector {
+    pub(super) fn new(server: &str, config: rustls::ClientConfig, timeouts: Timeouts) -> Result<Self, TransportError> {
+        let wrong = || TransportError::Address(server.to_owned());
+        let (host, port) = server.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
+        let port = port.parse().map_err(|_| wrong())?;
+        let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
+        let tls = TlsConnector::from(Arc::new(config));
+        Ok(Self { host, port, server: server.to_owned(), name, tls, timeouts, idle: Mutex::new(None) })
+    }
+
+    /// Sends a request and waits for the head of its answer. A kept-alive connection that turns out to be closed is
+    /// replaced once; that is safe because every request is idempotent.
+    pub(super) async fn exchange(
+        &self,
+        doing: &'static str,
+        request: impl Fn() -> Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Sender), TransportError> {
+        if let Some(mut sender) = self.take_idle() {
+            let reused = within(doing, self.timeouts.reply, async {
+                sender.ready().await?;
+                sender.send_request(request()).await
+            });
+            match reused.await? {
+                Ok(response) => return Ok((response, sender)),
+                Err(error) if error.is_parse() => return Err(TransportError::exchange(&self.server, doing, error)),
+                Err(_) => {}
+            }
+        }
+        let mut sender = self.connect().await?;
+        match within(doing, self.timeouts.reply, sender.send_request(request())).await? {
+            Ok(response) => Ok((response, sender)),
+            Err(error) => Err(TransportError::exchange(&self.server, doing, error)),
+        }
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    pub(super) fn keep(&self, sender: Sender) {
+        if !sender.is_closed() {
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        }
+    }
+
+    fn take_idle(&self) -> Option<Sender> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|sender| !sender.is_closed())
+    }
+
+    async fn connect(&self) -> Result<Sender, TransportError> {
+        let limit = self.timeouts.connect;
+        let stream = within("connecting", limit, self.reach()).await??;
+        let handshake = self.tls.connect(self.name.clone(), stream);
+        let stream = within("the TLS handshake", self.timeouts.handshake, handshake)
+            .await?
+            .map_err(|error| TransportError::handshake(&self.server, error))?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEADER_LINES)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| TransportError::exchange(&self.server, "connecting", error))?;
+        // The task ends with the connection, which ends when its sender is dropped; errors reach whoever waits there.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    async fn reach(&self) -> Result<TcpStream, TransportError> {
+        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let addresses = lookup.map_err(|source| TransportError::Dns { host: self.host.clone(), source })?;
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses.take(ADDRESSES) {
+            match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(TransportError::Connect { server: self.server.clone(), source: last })
+    }
+
+    /// Reads a whole body of at most `limit` bytes.
+    pub(super) async fn read(
+        &self,
+        doing: &'static str,
+        body: &mut Incoming,
+        limit: usize,
+    ) -> Result<Vec<u8>, TransportError> {
+        let read = async {
+            let mut bytes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| TransportError::exchange(&self.server, doing, error))?;
+                let Ok(data) = frame.into_data() else { continue };
+                if bytes.len() + data.len() > limit {
+                    return Err(TransportError::TooLarge { limit: u64::try_from(limit).unwrap_or(u64::MAX) });
+                }
+                bytes.extend_from_slice(&data);
+            }
+            Ok(bytes)
+        };
+        within(doing, self.timeouts.reply, read).await?
+    }
+}
+
+/// Real time: a socket's patience has nothing to do with the clock that decides.
+pub(super) async fn within<T>(
+    doing: &'static str,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, TransportError> {
+    tokio::time::timeout(limit, work).await.map_err(|_| TransportError::Timeout { doing, limit })
+}

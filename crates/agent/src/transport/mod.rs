@@ -1,0 +1,179 @@
+//! How a host talks to its server: HTTP/1.1 over mutual TLS 1.3 on one kept-alive connection.
+//!
+//! The server is known by the hash of its public key and never by a name. Every read has a limit and a deadline.
+
+mod connection;
+mod download;
+mod error;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, RANGE, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use watchpost_core::sync::Report;
+use watchpost_protocol::limits::REPLY_BYTES;
+use watchpost_protocol::{
+    Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest, limits::COME_BACK_AFTER, paths,
+};
+
+use self::connection::Connector;
+pub use self::download::Sink;
+pub use self::error::TransportError;
+use crate::identity::Identity;
+
+/// How patient a host is with its server, in real time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Resolving the name and opening the connection.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// From a request to the head of its answer, and again to the end of a message.
+    pub reply: Duration,
+    /// The stretch of a download in which `slowest` bytes must arrive.
+    pub window: Duration,
+    /// The least that must arrive in one `window`, in bytes.
+    pub slowest: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let (connect, handshake, half_a_minute) =
+            (Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(30));
+        // 4 KB/s: slower than that, no package arrives within the staging deadline.
+        Self { connect, handshake, reply: half_a_minute, window: half_a_minute, slowest: 120_000 }
+    }
+}
+
+/// A host's way to its server. Cheap to clone; clones share the kept-alive connection.
+#[derive(Clone)]
+pub struct Client(Arc<Connector>);
+
+impl Client {
+    /// A client for the server at `host:port` that owns the public key hashing to `server_key`; it presents `identity`.
+    ///
+    /// Opens no connection.
+    ///
+    /// # Errors
+    /// When the address or the identity cannot be used.
+    pub fn new(
+        server: &str,
+        server_key: [u8; 32],
+        identity: &Identity,
+        timeouts: Timeouts,
+    ) -> Result<Self, TransportError> {
+        Ok(Self(Arc::new(Connector::new(server, tls::config(server_key, identity)?, timeouts)?)))
+    }
+
+    /// Enrols this host. Safe to repeat with the same identity and the same enrolment id.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn enroll(&self, request: &EnrollRequest) -> Result<EnrollReply, TransportError> {
+        let bytes = self.post("enrolling", paths::ENROLL, request.to_bytes()).await?;
+        EnrollReply::from_bytes(&bytes).map_err(TransportError::unreadable)
+    }
+
+    /// Checks in. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn sync(&self, report: &Report) -> Result<SyncReply, TransportError> {
+        let bytes = self.post("checking in", paths::SYNC, SyncRequest::encode(report)).await?;
+        SyncReply::from_bytes(&bytes).map_err(TransportError::unreadable)
+    }
+
+    /// Fetches a small file, such as metadata, of at most `limit` bytes. `None`: the server has no such file.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or the file is larger.
+    pub async fn fetch(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, TransportError> {
+        let doing = "fetching a file";
+        let request = self.request(Method::GET, path, Bytes::new(), None)?;
+        let (response, sender) = self.0.exchange(doing, || request.clone()).await?;
+        let (head, mut body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            let refused = self.refusal(head.status, &head.headers, &mut body, sender).await;
+            return if refused.code() == Some(Code::NotFound) { Ok(None) } else { Err(refused) };
+        }
+        let bytes = self.0.read(doing, &mut body, limit).await?;
+        self.0.keep(sender);
+        Ok(Some(bytes))
+    }
+
+    async fn post(&self, doing: &'static str, path: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        let request = self.request(Method::POST, path, message.into(), None)?;
+        let (response, sender) = self.0.exchange(doing, || request.clone()).await?;
+        let (head, mut body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(self.refusal(head.status, &head.headers, &mut body, sender).await);
+        }
+        if !is_message(&head.headers) {
+            return Err(TransportError::garbage("its content type is not the protocol's"));
+        }
+        let bytes = self.0.read(doing, &mut body, REPLY_BYTES).await?;
+        self.0.keep(sender);
+        Ok(bytes)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        range: Option<u64>,
+    ) -> Result<Request<Full<Bytes>>, TransportError> {
+        let mut request = Request::builder().method(&method).uri(path).header(HOST, &self.0.server);
+        if method == Method::POST {
+            request = request.header(CONTENT_TYPE, watchpost_protocol::CONTENT_TYPE);
+        }
+        if let Some(offset) = range {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+        }
+        request.body(Full::new(body)).map_err(|_| TransportError::Address(format!("{}{path}", self.0.server)))
+    }
+
+    /// What an answer other than success means.
+    async fn refusal(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+        sender: connection::Sender,
+    ) -> TransportError {
+        if !(status.is_client_error() || status.is_server_error()) || !is_message(headers) {
+            return TransportError::garbage("its status is neither success nor a refusal of the protocol");
+        }
+        let reply = match self.0.read("reading a refusal", body, REPLY_BYTES).await {
+            Ok(bytes) => ErrorReply::from_bytes(&bytes),
+            Err(error) => return error,
+        };
+        self.0.keep(sender);
+        match reply {
+            Ok(reply) => TransportError::Refused {
+                code: reply.known_code(),
+                word: reply.code,
+                message: reply.message,
+                retry_after: retry_after(headers),
+            },
+            Err(error) => TransportError::unreadable(error),
+        }
+    }
+}
+
+fn is_message(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value == watchpost_protocol::CONTENT_TYPE)
+}
+
+/// `Retry-After` in seconds, never longer than a check-in may ask for.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(COME_BACK_AFTER))
+}
