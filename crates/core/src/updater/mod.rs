@@ -14,6 +14,8 @@ mod supervise;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
+mod simulated_host;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
