@@ -10,6 +10,8 @@ mod fields;
 pub mod limits;
 pub mod paths;
 mod sync;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use code::Code;

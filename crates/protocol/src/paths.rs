@@ -68,9 +68,7 @@ mod tests {
     fn a_target_is_named_by_hash_and_name() {
         let hash = "0a".repeat(32);
         assert_eq!(split_target(&format!("{hash}.x.cab")), Some((hash.as_str(), "x.cab")));
-        for bad in
-            [format!("{hash}"), format!("{hash}."), format!("{}.x.cab", hash.to_uppercase()), "1.x.cab".to_owned()]
-        {
+        for bad in [hash.clone(), format!("{hash}."), format!("{}.x.cab", hash.to_uppercase()), "1.x.cab".to_owned()] {
             assert_eq!(split_target(&bad), None);
         }
     }

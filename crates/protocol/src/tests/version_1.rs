@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest};
 use proptest::prelude::*;
 use watchpost_core::id::SensorId;
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
-use watchpost_protocol::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest};
 
 const AT: Timestamp = Timestamp::from_millis(1_767_571_200_000);
 

@@ -1,12 +1,10 @@
 //! Bad values: each is refused with the name of the field and, where there is one, of the limit.
 
+use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest, WireError, limits, wire};
 use prost::Message as _;
 use watchpost_core::sync::{Report, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
-use watchpost_protocol::{
-    Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest, WireError, limits, wire,
-};
 
 /// A report that is taken, as protobuf.
 fn report() -> wire::Report {

@@ -1,0 +1,4 @@
+//! What the messages promise, from outside.
+
+mod limits;
+mod version_1;
