@@ -15,6 +15,8 @@ mod releases;
 mod rollouts;
 mod sensors;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::path::Path;
