@@ -29,6 +29,9 @@ const PACKAGES: &[(&str, Seen)] = &[
 /// The independent TUF client that the tests verify both repositories with.
 const TUF_VERSION: &str = "7.0.1";
 
+/// What it checks ECDSA and RSA signatures with; by itself it knows Ed25519 alone.
+const TUF_CRYPTO: &str = "securesystemslib[crypto]==1.6.0";
+
 /// The `cargo-deny` whose answers CI goes by.
 const DENY_VERSION: &str = "0.20.2";
 
@@ -92,14 +95,16 @@ fn apt(root: &Path, arguments: &[&str]) -> Command {
 fn python_with_tuf(root: &Path) -> Result<()> {
     let python = python(root);
     let python = python.to_string_lossy();
-    let has_it = format!("import importlib.metadata as m, tuf.ngclient; assert m.version('tuf') == '{TUF_VERSION}'");
+    let has_it = format!(
+        "import importlib.metadata as m, tuf.ngclient, cryptography; assert m.version('tuf') == '{TUF_VERSION}'"
+    );
     if run::succeeds(&mut run::command(root, &python, &["-c", &has_it])) {
         return Ok(());
     }
     println!("setup: tuf {TUF_VERSION} from PyPI into target/venv");
     run::succeed(&mut run::command(root, "python3", &["-m", "venv", "--clear", "target/venv"]))?;
     let wanted = format!("tuf=={TUF_VERSION}");
-    run::succeed(&mut run::command(root, &python, &["-m", "pip", "install", "--quiet", &wanted]))
+    run::succeed(&mut run::command(root, &python, &["-m", "pip", "install", "--quiet", &wanted, TUF_CRYPTO]))
 }
 
 fn cargo_deny(root: &Path) -> Result<()> {
