@@ -115,14 +115,10 @@ impl File {
         is_source && is_ours && !is_test
     }
 
-    /// The lines with their numbers, up to the tests at the end of the file.
+    /// The lines with their numbers, up to the module of tests at the end of the file.
     pub(super) fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        (1..).zip(self.text.lines()).take_while(|(_, line)| *line != "#[cfg(test)]" || !self.ends_in_tests())
-    }
-
-    /// Whether an un-indented `#[cfg(test)]` opens a module of tests, and not a single item.
-    fn ends_in_tests(&self) -> bool {
-        self.text.contains("#[cfg(test)]\nmod tests {") || self.text.contains("#[cfg(test)]\nmod tests;")
+        let product = self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        (1..).zip(product.lines())
     }
 }
 
@@ -159,5 +155,8 @@ mod tests {
         let text = "//! A.\nfn a() {}\n\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n";
         let file = File { path: "crates/core/src/a.rs".to_owned(), text: text.to_owned() };
         assert_eq!(file.product_lines().count(), 3);
+        let text = "//! A.\n#[cfg(test)]\nmod tests;\nfn a() {}\n";
+        let file = File { path: "crates/core/src/a.rs".to_owned(), text: text.to_owned() };
+        assert_eq!(file.product_lines().count(), 4);
     }
 }
