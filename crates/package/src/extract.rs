@@ -1,0 +1,252 @@
+//! Puts a package on the disk, or only reads its manifest and release description; after its hash matched, never before.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode as Bits, OFlags};
+use watchpost_core::release::{MAX_RELEASE_JSON, ReleaseError, ReleaseManifest};
+
+use crate::cab::{CabError, Sink, read};
+use crate::digest::{Sha256Hex, hash_reader};
+use crate::manifest::{FileEntry, MANIFEST, Manifest, RELEASE};
+
+/// Why a package is not extracted.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The package cannot be opened or read.
+    #[error("the package {path} cannot be read")]
+    Open {
+        /// The package.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not the file that was approved.
+    #[error(
+        "the package has {is_length} bytes with SHA-256 {is}, and not the approved {length} with {sha256}: fetch it again"
+    )]
+    NotApproved {
+        /// Approved length.
+        length: u64,
+        /// Approved digest.
+        sha256: Sha256Hex,
+        /// Its length.
+        is_length: u64,
+        /// Its digest.
+        is: Sha256Hex,
+    },
+    /// The staging folder cannot be used.
+    #[error("the staging folder {path} cannot be used")]
+    Staging {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The staging folder has something in it.
+    #[error("the staging folder {0} is not empty: remove what is in it")]
+    NotEmpty(PathBuf),
+    /// The package misses the profile, or the disk is full.
+    #[error("the package is refused")]
+    Package(#[source] CabError),
+    /// There is no release description in it.
+    #[error("the package has no {RELEASE} of a sensible size")]
+    NoRelease,
+    /// The release description is wrong.
+    #[error("the release description in the package is refused")]
+    Release(#[source] ReleaseError),
+}
+
+/// What a package says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageInfo {
+    /// What is in it.
+    pub manifest: Manifest,
+    /// Which release it is.
+    pub release: ReleaseManifest,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its digest.
+    pub sha256: Sha256Hex,
+}
+
+/// Checks that `package` is the file with this length and digest, then extracts it into the empty folder `into`.
+///
+/// Every file and folder is on the disk when this returns. After an error the folder holds rubbish: remove it.
+///
+/// # Errors
+/// When the file is another one, misses the profile, or cannot be written.
+pub fn extract(package: &Path, length: u64, sha256: &Sha256Hex, into: &Path) -> Result<PackageInfo, ExtractError> {
+    let file = open_approved(package, length, sha256)?;
+    let mut tree = Tree::open(into)?;
+    let info = read_package(file, length, Some((package, sha256)), &mut tree)?;
+    let staging = |source| ExtractError::Staging { path: into.to_owned(), source };
+    tree.write(MANIFEST, &info.manifest.to_vec()).map_err(staging)?;
+    tree.sync().map_err(staging)?;
+    Ok(info)
+}
+
+/// Reads a package through and checks all of it, without writing anything.
+///
+/// With `approved` its length and digest are compared before anything of it is looked at; an author who made it may leave
+/// that out.
+///
+/// # Errors
+/// When the file is another one or misses the profile.
+pub fn inspect(package: &Path, approved: Option<(u64, &Sha256Hex)>) -> Result<PackageInfo, ExtractError> {
+    let opened = |source| ExtractError::Open { path: package.to_owned(), source };
+    match approved {
+        Some((length, sha256)) => {
+            let file = open_approved(package, length, sha256)?;
+            read_package(file, length, Some((package, sha256)), &mut Nowhere)
+        }
+        None => {
+            let file = File::open(package).map_err(opened)?;
+            let length = file.metadata().map_err(opened)?.len();
+            read_package(file, length, None, &mut Nowhere)
+        }
+    }
+}
+
+/// Opens the package and hashes all of it.
+fn open_approved(package: &Path, length: u64, sha256: &Sha256Hex) -> Result<File, ExtractError> {
+    let opened = |source| ExtractError::Open { path: package.to_owned(), source };
+    let mut file = File::open(package).map_err(opened)?;
+    let (is_length, is) = hash_reader(&file, length).map_err(opened)?;
+    if is_length != length || is != *sha256 {
+        return Err(ExtractError::NotApproved { length, sha256: *sha256, is_length, is });
+    }
+    file.seek(SeekFrom::Start(0)).map_err(opened)?;
+    Ok(file)
+}
+
+/// Reads the package; what was read is hashed again, so that nobody can exchange it between the two looks.
+fn read_package(
+    file: File,
+    length: u64,
+    approved: Option<(&Path, &Sha256Hex)>,
+    sink: &mut dyn Sink,
+) -> Result<PackageInfo, ExtractError> {
+    let mut keeper = Keeper { sink, release: None, keeping: false };
+    let (manifest, is) = read(BufReader::new(file), length, &mut keeper).map_err(ExtractError::Package)?;
+    if let Some((_, sha256)) = approved
+        && is != *sha256
+    {
+        return Err(ExtractError::NotApproved { length, sha256: *sha256, is_length: length, is });
+    }
+    let release = keeper.release.ok_or(ExtractError::NoRelease)?;
+    let release = ReleaseManifest::from_slice(&release).map_err(ExtractError::Release)?;
+    Ok(PackageInfo { manifest, release, length, sha256: is })
+}
+
+/// Keeps `release.json` while it passes through to another sink.
+struct Keeper<'a> {
+    sink: &'a mut dyn Sink,
+    release: Option<Vec<u8>>,
+    keeping: bool,
+}
+
+impl Sink for Keeper<'_> {
+    fn begin(&mut self, entry: &FileEntry) -> io::Result<()> {
+        self.keeping = entry.path.as_str() == RELEASE && entry.size <= MAX_RELEASE_JSON as u64;
+        if self.keeping {
+            self.release = Some(Vec::new());
+        }
+        self.sink.begin(entry)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(release) = self.release.as_mut().filter(|_| self.keeping) {
+            release.extend_from_slice(bytes);
+        }
+        self.sink.data(bytes)
+    }
+
+    fn end(&mut self, entry: &FileEntry) -> io::Result<()> {
+        self.sink.end(entry)
+    }
+}
+
+/// Takes everything and keeps nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn begin(&mut self, _: &FileEntry) -> io::Result<()> {
+        Ok(())
+    }
+    fn data(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn end(&mut self, _: &FileEntry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A folder tree under construction; every step goes through the handle of the folder above, so no link can lead away.
+struct Tree {
+    folders: BTreeMap<String, File>,
+    file: Option<File>,
+}
+
+impl Tree {
+    fn open(into: &Path) -> Result<Self, ExtractError> {
+        let staging = |source| ExtractError::Staging { path: into.to_owned(), source };
+        if fs::read_dir(into).map_err(staging)?.next().is_some() {
+            return Err(ExtractError::NotEmpty(into.to_owned()));
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(into, flags, Bits::empty()).map_err(|e| staging(e.into()))?;
+        Ok(Self { folders: BTreeMap::from([(String::new(), File::from(root))]), file: None })
+    }
+
+    /// The folder at `place`, made if it is not there.
+    fn folder(&mut self, place: &str) -> io::Result<&File> {
+        if !self.folders.contains_key(place) {
+            let (above, name) = place.rsplit_once('/').unwrap_or(("", place));
+            let above = self.folder(above)?;
+            rustix::fs::mkdirat(above, name, Bits::from_raw_mode(0o755))?;
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(above, name, flags, Bits::empty())?;
+            self.folders.insert(place.to_owned(), File::from(made));
+        }
+        self.folders.get(place).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn create(&mut self, path: &str, bits: u32) -> io::Result<File> {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = File::from(rustix::fs::openat(self.folder(above)?, name, flags, Bits::from_raw_mode(0o600))?);
+        made.set_permissions(fs::Permissions::from_mode(bits))?;
+        Ok(made)
+    }
+
+    fn write(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.create(path, 0o644)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.folders.values().try_for_each(File::sync_all)
+    }
+}
+
+impl Sink for Tree {
+    fn begin(&mut self, entry: &FileEntry) -> io::Result<()> {
+        self.file = Some(self.create(entry.path.as_str(), entry.mode.bits())?);
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
+
+    fn end(&mut self, _: &FileEntry) -> io::Result<()> {
+        self.file.take().map_or(Ok(()), |file| file.sync_all())
+    }
+}

@@ -1,0 +1,18 @@
+//! What a host believes: two repositories, judged by sigstore-tuf, over a floor of our own that never sinks.
+//!
+//! Never approves a package on one repository's word, nor by the host's own clock.
+
+mod floor;
+mod judge;
+mod mailbox;
+mod store;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+pub use floor::{Floor, FloorHealth, RepositoryFloor, RoleFloor};
+pub(crate) use judge::{Judged, Trust, judge};
+pub use mailbox::FetchError;
+pub(crate) use store::KeepNothing;
+pub use verifier::{Approved, Refreshed, Repo, TrustConfig, Verifier, VerifyError};

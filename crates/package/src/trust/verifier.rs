@@ -1,0 +1,418 @@
+//! The verifier of a host: refreshes both repositories, and approves what both name.
+//!
+//! Blocking: call it from a thread that may wait.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use watchpost_core::release::{ReleaseError, SENSOR_COMPONENT, SignedRelease};
+use watchpost_core::time::Timestamp;
+use watchpost_core::version::Version;
+
+use crate::digest::Sha256Hex;
+use crate::durable;
+use crate::extract::{ExtractError, PackageInfo, extract};
+use crate::tuf::{SignedTarget, is_target_name};
+
+use super::floor::{Floor, FloorHealth, Sunk};
+use super::judge::{Judged, Trust, judge};
+use super::mailbox::FetchError;
+use super::store::DurableStore;
+
+/// Largest root, in bytes.
+const MAX_ROOT: u64 = 512_000;
+const FIRST_ROOT: &str = "1.root.json";
+
+/// One of the two repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Repo {
+    /// The author's: what may ever run.
+    Image,
+    /// The control plane's: what should run here.
+    Director,
+}
+
+impl fmt::Display for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Director => "director",
+        })
+    }
+}
+
+/// From where a host's trust starts.
+#[derive(Clone, Debug)]
+pub struct TrustConfig {
+    /// The folder `updater/trust` of the host; made if it is not there.
+    pub dir: PathBuf,
+    /// The first image root, as shipped in the installer.
+    pub image_root: Vec<u8>,
+    /// The digest of the first director root, from the access key.
+    pub director_root: Sha256Hex,
+    /// Whether this host has installed anything before: then an absent floor is a lost one.
+    pub established: bool,
+}
+
+/// Why something is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A file of the trust folder cannot be read or written.
+    #[error("{path} cannot be read or written")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Both copies of the floor are gone.
+    #[error("the rollback floor in {0} is lost: look at the disk, then set this host up anew")]
+    FloorLost(PathBuf),
+    /// The director's first root could not be fetched.
+    #[error("the first root of the director could not be fetched")]
+    Fetch(#[source] FetchError),
+    /// The director has no first root.
+    #[error("the director has no {FIRST_ROOT}")]
+    NoDirectorRoot,
+    /// The director is another one than the access key names.
+    #[error(
+        "the director's first root has SHA-256 {is} and the access key names {expected}: this is another control plane"
+    )]
+    DirectorRoot {
+        /// From the access key.
+        expected: Sha256Hex,
+        /// What was served.
+        is: Sha256Hex,
+    },
+    /// sigstore-tuf refuses the metadata, or it could not be fetched.
+    #[error("the {repo} repository is refused")]
+    Refused {
+        /// Which repository.
+        repo: Repo,
+        /// Why.
+        #[source]
+        source: Box<sigstore_tuf::Error>,
+    },
+    /// A document is older than one this host has seen.
+    #[error("the {role} of the {repo} repository went back from {floor} to {offered}")]
+    Rollback {
+        /// Which repository.
+        repo: Repo,
+        /// Which document.
+        role: &'static str,
+        /// The highest version seen.
+        floor: u64,
+        /// The version offered.
+        offered: u64,
+    },
+    /// Verified metadata could not be kept.
+    #[error("verified metadata could not be kept: free space on the disk")]
+    Store(#[source] io::Error),
+    /// `approve` before `refresh`.
+    #[error("nothing can be approved before a refresh has succeeded")]
+    NotRefreshed,
+    /// A name that no target has.
+    #[error("“{0}” is no target name")]
+    Name(String),
+    /// One of the repositories does not name the target, or not as a release.
+    #[error("the {repo} repository does not name {name} as a release: only what both repositories name is installed")]
+    NotNamed {
+        /// Which repository.
+        repo: Repo,
+        /// The target.
+        name: String,
+    },
+    /// The repositories mean different things by the name.
+    #[error("the two repositories differ in the {field} of {name}")]
+    Differ {
+        /// The target.
+        name: String,
+        /// `length`, `sha256` or `custom`.
+        field: &'static str,
+    },
+    /// A package for something else.
+    #[error("{name} is a {component}, not a {SENSOR_COMPONENT}")]
+    Component {
+        /// The target.
+        name: String,
+        /// What it is for.
+        component: String,
+    },
+    /// An older release than one that was committed here.
+    #[error("release number {offered} is older than number {floor}, which was committed on this host")]
+    Counter {
+        /// The highest committed.
+        floor: u64,
+        /// The one offered.
+        offered: u64,
+    },
+    /// The running version is too old to be updated directly.
+    #[error("this release needs version {needs} or newer to start from, and {runs} runs: install one in between")]
+    Base {
+        /// The oldest base.
+        needs: Version,
+        /// What runs.
+        runs: Version,
+    },
+    /// The package is not what was approved.
+    #[error("the package is refused")]
+    Package(#[source] Box<ExtractError>),
+    /// The package is another release than its target says.
+    #[error("the package is another release than was signed")]
+    Release(#[source] ReleaseError),
+}
+
+impl VerifyError {
+    /// Whether nothing was found wrong yet: the files could not be fetched, so trying again later makes sense.
+    #[must_use]
+    pub fn is_transport(&self) -> bool {
+        match self {
+            Self::Refused { source, .. } => matches!(**source, sigstore_tuf::Error::Transport { .. }),
+            Self::Fetch(_) | Self::NoDirectorRoot => true,
+            Self::Io { .. }
+            | Self::FloorLost(_)
+            | Self::DirectorRoot { .. }
+            | Self::Rollback { .. }
+            | Self::Store(_)
+            | Self::NotRefreshed
+            | Self::Name(_)
+            | Self::NotNamed { .. }
+            | Self::Differ { .. }
+            | Self::Component { .. }
+            | Self::Counter { .. }
+            | Self::Base { .. }
+            | Self::Package(_)
+            | Self::Release(_) => false,
+        }
+    }
+
+    /// Whether metadata has expired: updates wait, the sensor does not (decision 8).
+    #[must_use]
+    pub fn is_expiry(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if matches!(**source, sigstore_tuf::Error::Expired { .. }))
+    }
+}
+
+/// A package that both repositories name, with everything by which to recognise it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approved {
+    /// The target's name.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its digest.
+    pub sha256: Sha256Hex,
+    /// What is signed beside them.
+    pub custom: SignedRelease,
+}
+
+impl Approved {
+    /// Checks that `package` is this one and extracts it into the empty folder `into`.
+    ///
+    /// # Errors
+    /// When it is another file, misses the profile, is another release, or cannot be written. Remove `into` then.
+    pub fn extract(&self, package: &Path, into: &Path) -> Result<PackageInfo, VerifyError> {
+        let info = extract(package, self.length, &self.sha256, into).map_err(|e| VerifyError::Package(Box::new(e)))?;
+        info.release.matches(&self.custom).map_err(VerifyError::Release)?;
+        Ok(info)
+    }
+}
+
+/// What a refresh found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// The highest versions seen, these included.
+    pub floor: Floor,
+    /// When the first document of either repository expires.
+    pub earliest_expiry: Timestamp,
+    /// In which state the floor was found when the verifier was opened.
+    pub floor_health: FloorHealth,
+}
+
+/// The verifier of one host. One at a time per trust folder.
+#[derive(Debug)]
+pub struct Verifier {
+    config: TrustConfig,
+    floor: Option<Floor>,
+    health: FloorHealth,
+    image: DurableStore,
+    director: DurableStore,
+    judged: Option<(Judged, Judged)>,
+}
+
+impl Verifier {
+    /// Opens the trust folder. A lost floor is no error here, so that it can be reported; see [`Self::floor_health`].
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written.
+    pub fn open(config: TrustConfig) -> Result<Self, VerifyError> {
+        let io = |source| VerifyError::Io { path: config.dir.clone(), source };
+        durable::make_private_dir(&config.dir).map_err(io)?;
+        let traces = ["image/root.json", "director/root.json", "director/1.root.json"];
+        let established = config.established || traces.iter().any(|trace| config.dir.join(trace).exists());
+        let (found, health) = Floor::load(&config.dir, established);
+        let image_root = Sha256Hex::of(&config.image_root);
+        let floor = match (found, health) {
+            (None, FloorHealth::Lost) => None,
+            (Some(found), _) => Some(found.standing_on(image_root, config.director_root)),
+            (None, FloorHealth::Intact | FloorHealth::OneCopyLost) => {
+                // Written before anything else: from here on an absent floor is a lost one.
+                let mut fresh = Floor::fresh(image_root, config.director_root);
+                fresh.save(&config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
+                Some(fresh)
+            }
+        };
+        let image = DurableStore::open(&config.dir.join("image")).map_err(io)?;
+        let director = DurableStore::open(&config.dir.join("director")).map_err(io)?;
+        Ok(Self { config, floor, health, image, director, judged: None })
+    }
+
+    /// In which state the floor was found. Anything but [`FloorHealth::Intact`] is to be reported.
+    #[must_use]
+    pub fn floor_health(&self) -> FloorHealth {
+        self.health
+    }
+
+    /// An operator's decision to go on after the floor was lost: what is seen next is taken for the newest.
+    ///
+    /// # Errors
+    /// When the floor cannot be written.
+    pub fn start_anew(&mut self) -> Result<(), VerifyError> {
+        let mut fresh = Floor::fresh(Sha256Hex::of(&self.config.image_root), self.config.director_root);
+        fresh.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
+        self.floor = Some(fresh);
+        self.health = FloorHealth::Intact;
+        Ok(())
+    }
+
+    /// Fetches and judges both repositories by the server's time, but never by an instant before the floor's.
+    ///
+    /// `fetch` gets the repository, the name of a metadata file and the most bytes to read; `Ok(None)`: no such file.
+    ///
+    /// # Errors
+    /// When anything is not to be believed; nothing can be approved then.
+    pub fn refresh(
+        &mut self,
+        fetch: &mut dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError>,
+        server_time: Timestamp,
+    ) -> Result<Refreshed, VerifyError> {
+        self.judged = None;
+        let floor = self.floor.ok_or_else(|| VerifyError::FloorLost(self.config.dir.clone()))?;
+        let now = server_time.max(floor.time);
+        let director_root = self.director_root(fetch)?;
+        let image = look(Repo::Image, &self.config.image_root, &self.image, fetch, now)?;
+        let director = look(Repo::Director, &director_root, &self.director, fetch, now)?;
+        let mut raised = floor.raised(&image, &director).map_err(|(is_image, sunk)| {
+            let Sunk { role, floor, offered } = sunk;
+            VerifyError::Rollback { repo: if is_image { Repo::Image } else { Repo::Director }, role, floor, offered }
+        })?;
+        if raised != floor || self.health == FloorHealth::OneCopyLost {
+            raised.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
+            self.floor = Some(raised);
+        }
+        let earliest_expiry = image.earliest_expiry.min(director.earliest_expiry);
+        self.judged = Some((image, director));
+        Ok(Refreshed { floor: raised, earliest_expiry, floor_health: self.health })
+    }
+
+    /// Approves the target `name` for a host on which `running` runs: both repositories name the same bytes and the same
+    /// release for it, and it is not older than what was committed here.
+    ///
+    /// # Errors
+    /// When one of these does not hold.
+    pub fn approve(&self, name: &str, running: Option<Version>) -> Result<Approved, VerifyError> {
+        if !is_target_name(name) {
+            return Err(VerifyError::Name(name.chars().take(100).collect()));
+        }
+        let (Some((image, director)), Some(floor)) = (&self.judged, &self.floor) else {
+            return Err(VerifyError::NotRefreshed);
+        };
+        let not_named = |repo| VerifyError::NotNamed { repo, name: name.to_owned() };
+        let may = image.target(name).ok_or_else(|| not_named(Repo::Image))?;
+        let should = director.target(name).ok_or_else(|| not_named(Repo::Director))?;
+        agree(&may, &should)?;
+        let SignedTarget { name, length, sha256, custom } = may;
+        if custom.component != SENSOR_COMPONENT {
+            return Err(VerifyError::Component { name, component: custom.component });
+        }
+        if custom.release_counter < floor.release_counter {
+            return Err(VerifyError::Counter { floor: floor.release_counter, offered: custom.release_counter });
+        }
+        match (custom.minimum_base_version, running) {
+            (Some(needs), Some(runs)) if runs < needs => Err(VerifyError::Base { needs, runs }),
+            (_, _) => Ok(Approved { name, length, sha256, custom }),
+        }
+    }
+
+    /// Raises the floor to a release that was committed on this host: no older one is approved afterwards.
+    /// Not at `approve`, so that a host that went back from a release can still take another one.
+    ///
+    /// # Errors
+    /// When the floor is lost or cannot be written.
+    pub fn committed(&mut self, release: &Approved) -> Result<(), VerifyError> {
+        let mut floor = self.floor.ok_or_else(|| VerifyError::FloorLost(self.config.dir.clone()))?;
+        if release.custom.release_counter > floor.release_counter {
+            floor.release_counter = release.custom.release_counter;
+            floor.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
+            self.floor = Some(floor);
+        }
+        Ok(())
+    }
+
+    /// The first root of the director: kept, or fetched; in both cases the one that the access key names.
+    fn director_root(
+        &self,
+        fetch: &mut dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError>,
+    ) -> Result<Vec<u8>, VerifyError> {
+        let expected = self.config.director_root;
+        let path = self.config.dir.join("director").join(FIRST_ROOT);
+        if let Ok(Some(kept)) = durable::read_limited(&path, MAX_ROOT)
+            && Sha256Hex::of(&kept) == expected
+        {
+            return Ok(kept);
+        }
+        let fetched = fetch(Repo::Director, FIRST_ROOT, MAX_ROOT).map_err(VerifyError::Fetch)?;
+        let fetched = fetched.ok_or(VerifyError::NoDirectorRoot)?;
+        let is = Sha256Hex::of(&fetched);
+        if is != expected {
+            return Err(VerifyError::DirectorRoot { expected, is });
+        }
+        durable::write_atomic(&path, &fetched, 0o600).map_err(|source| VerifyError::Io { path, source })?;
+        Ok(fetched)
+    }
+}
+
+/// Judges one repository; what was verified is kept, and a failure to keep it is an error.
+fn look(
+    repo: Repo,
+    pinned: &[u8],
+    store: &DurableStore,
+    fetch: &mut dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError>,
+    now: Timestamp,
+) -> Result<Judged, VerifyError> {
+    let trust = Trust { pinned, store: store.clone() };
+    let judged = judge(trust, &mut |name, limit| fetch(repo, name, limit), now)
+        .map_err(|source| VerifyError::Refused { repo, source: Box::new(source) });
+    match (judged, store.take_failure()) {
+        (Ok(_), Some(failure)) => Err(VerifyError::Store(failure)),
+        (judged, _) => judged,
+    }
+}
+
+fn agree(may: &SignedTarget, should: &SignedTarget) -> Result<(), VerifyError> {
+    let field = if may.length != should.length {
+        "length"
+    } else if may.sha256 != should.sha256 {
+        "sha256"
+    } else if may.custom != should.custom {
+        "custom"
+    } else {
+        return Ok(());
+    };
+    Err(VerifyError::Differ { name: may.name.clone(), field })
+}

@@ -1,0 +1,148 @@
+//! The image repository of a release author: what may ever run.
+//!
+//! Root 3-of-5 and targets 2-of-3, in files that a real author keeps on different media; one key for the rest.
+
+use std::path::Path;
+
+use watchpost_core::time::Timestamp;
+
+use crate::durable::{self, Placing};
+use crate::extract::inspect;
+
+use super::error::RepositoryError;
+use super::key::SigningKey;
+use super::metadata::Lifetimes;
+use super::name::is_target_name;
+use super::repository::{METADATA, Role, Roles, SignedTarget, Writer};
+
+/// Root keys of an image repository, and how many of them must sign.
+pub const IMAGE_ROOT_KEYS: (usize, usize) = (5, 3);
+/// Targets keys of an image repository, and how many of them must sign.
+pub const IMAGE_TARGETS_KEYS: (usize, usize) = (3, 2);
+/// The author's own copy of the first root, beside the keys: the repository folder itself is trusted with nothing.
+const PINNED_ROOT: &str = "1.root.json";
+const ONLINE: &str = "online.pem";
+const MAX_ROOT: u64 = 512_000;
+
+/// A release author: the keys at hand and the repository they sign.
+#[derive(Debug)]
+pub struct ImageAuthor {
+    writer: Writer,
+    targets_keys: Vec<SigningKey>,
+    online: SigningKey,
+}
+
+impl ImageAuthor {
+    /// Makes all keys of an author in the folder `keys`, which must not hold any yet.
+    ///
+    /// # Errors
+    /// When a key is there already or cannot be written.
+    pub fn make_keys(keys: &Path) -> Result<(), RepositoryError> {
+        durable::make_private_dir(keys).map_err(RepositoryError::io(keys))?;
+        let online = keys.join(ONLINE);
+        if online.exists() {
+            return Err(RepositoryError::Exists(online));
+        }
+        for (role, count) in [("root", IMAGE_ROOT_KEYS.0), ("targets", IMAGE_TARGETS_KEYS.0)] {
+            for number in 1..=count {
+                SigningKey::generate()?.save(&keys.join(format!("{role}-{number}.pem")))?;
+            }
+        }
+        // Last: its presence says that the set is whole.
+        Ok(SigningKey::generate()?.save(&online)?)
+    }
+
+    /// Signs an empty repository into the folder `repository` with the keys in `keys`.
+    ///
+    /// # Errors
+    /// When a repository was made with these keys before, a key is missing, or it cannot be written.
+    pub fn create(keys: &Path, repository: &Path, now: Timestamp) -> Result<Self, RepositoryError> {
+        let pinned = keys.join(PINNED_ROOT);
+        if pinned.exists() {
+            return Err(RepositoryError::Exists(pinned));
+        }
+        let root = load(keys, "root", IMAGE_ROOT_KEYS.0)?;
+        let targets_keys = load(keys, "targets", IMAGE_TARGETS_KEYS.0)?;
+        let online = SigningKey::load(&keys.join(ONLINE))?;
+        let one = || Role { keys: vec![&online], threshold: 1 };
+        let roles = Roles {
+            root: Role { keys: root.iter().collect(), threshold: IMAGE_ROOT_KEYS.1 },
+            targets: Role { keys: targets_keys.iter().collect(), threshold: IMAGE_TARGETS_KEYS.1 },
+            snapshot: one(),
+            timestamp: one(),
+        };
+        let writer = Writer::create(repository, &roles, Lifetimes::IMAGE, now)?;
+        let first = repository.join(METADATA).join(PINNED_ROOT);
+        let bytes = durable::read_limited(&first, MAX_ROOT).map_err(RepositoryError::io(&first))?;
+        let bytes = bytes.ok_or(RepositoryError::Absent(first))?;
+        durable::write_atomic(&pinned, &bytes, 0o644).map_err(RepositoryError::io(&pinned))?;
+        Ok(Self { writer, targets_keys, online })
+    }
+
+    /// Opens the repository made with the keys in `keys`. Root keys need not be there.
+    ///
+    /// # Errors
+    /// When it is not whole, is not the one of these keys, or its keys do not vouch for it.
+    pub fn open(keys: &Path, repository: &Path) -> Result<Self, RepositoryError> {
+        let pinned = keys.join(PINNED_ROOT);
+        let bytes = durable::read_limited(&pinned, MAX_ROOT).map_err(RepositoryError::io(&pinned))?;
+        let bytes = bytes.ok_or(RepositoryError::Absent(pinned))?;
+        let targets_keys = load(keys, "targets", IMAGE_TARGETS_KEYS.0)?;
+        let online = SigningKey::load(&keys.join(ONLINE))?;
+        Ok(Self { writer: Writer::open(repository, Some(&bytes), Lifetimes::IMAGE)?, targets_keys, online })
+    }
+
+    /// Whether a repository was made with the keys in `keys`.
+    #[must_use]
+    pub fn exists(keys: &Path) -> bool {
+        keys.join(PINNED_ROOT).exists()
+    }
+
+    /// Signs a package: reads it through as a host would, then names it in the targets under its file name.
+    /// Signing the same again changes nothing.
+    ///
+    /// # Errors
+    /// When a host would refuse the package, its name is bad or taken by other bytes, or the disk refuses.
+    pub fn sign(&mut self, package: &Path, now: Timestamp) -> Result<SignedTarget, RepositoryError> {
+        let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_target_name(&name) {
+            return Err(RepositoryError::Name(name));
+        }
+        let info = inspect(package, None).map_err(|e| RepositoryError::Package(Box::new(e)))?;
+        let signed = self.writer.targets();
+        let known = signed.iter().find(|target| target.name == name).map(|target| target.custom.release_counter);
+        let next = signed.iter().map(|target| target.custom.release_counter).max().unwrap_or(0) + 1;
+        let custom = info.release.signed(known.unwrap_or(next));
+        let target = SignedTarget { name, length: info.length, sha256: info.sha256, custom };
+        let keys: Vec<&SigningKey> = self.targets_keys.iter().collect();
+        self.writer.add_target(&target, (package, Placing::Copy), &keys, &[&self.online], now)?;
+        Ok(target)
+    }
+
+    /// Signs snapshot and timestamp anew, and the targets when they near their end.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn resign(&mut self, now: Timestamp) -> Result<(), RepositoryError> {
+        let keys: Vec<&SigningKey> = self.targets_keys.iter().collect();
+        self.writer.resign(Some(&keys), &[&self.online], now)
+    }
+
+    /// When the first document of this repository expires.
+    #[must_use]
+    pub fn earliest_expiry(&self) -> Timestamp {
+        self.writer.earliest_expiry()
+    }
+
+    /// The releases that were signed.
+    #[must_use]
+    pub fn targets(&self) -> Vec<SignedTarget> {
+        self.writer.targets()
+    }
+}
+
+/// The keys of `role` that are in the folder: a real author does not keep all of them in one place.
+fn load(keys: &Path, role: &str, count: usize) -> Result<Vec<SigningKey>, RepositoryError> {
+    let paths = (1..=count).map(|number| keys.join(format!("{role}-{number}.pem")));
+    paths.filter(|path| path.exists()).map(|path| Ok(SigningKey::load(&path)?)).collect()
+}
