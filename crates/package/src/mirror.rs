@@ -78,6 +78,29 @@ pub struct Published {
     files: BTreeMap<String, Vec<u8>>,
 }
 
+impl Published {
+    /// The files that vouch for it, by name, and no others: what a publication has to carry.
+    #[must_use]
+    pub fn files(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.files
+    }
+}
+
+/// Judges the repository in `dir` as a control plane will that has pinned its first root.
+///
+/// # Errors
+/// When its keys do not vouch for it at `now`, or it does not name `target` as a release.
+pub fn verify_folder(dir: &Path, target: &str, now: Timestamp) -> Result<Published, MirrorError> {
+    let dir = dir.join(METADATA);
+    let read = |name: &str| durable::read_limited(&dir.join(name), MAX_METADATA);
+    let io = |source| MirrorError::Io { path: dir.join("1.root.json"), source };
+    let root = read("1.root.json").and_then(|root| root.ok_or_else(|| io::ErrorKind::NotFound.into())).map_err(io)?;
+    let mut files = BTreeMap::new();
+    look(&root, &mut |name| read(name).ok().flatten(), &mut files, now)?;
+    files.insert("1.root.json".to_owned(), root.clone());
+    verify_published(&files, &root, target, now)
+}
+
 /// Judges published metadata: `metadata` holds the files of a repository by name, `image_root` is the pinned first root.
 ///
 /// # Errors

@@ -194,7 +194,7 @@ mod tests {
             ("./a", "Traversal"),
             ("a\\b", "Character"),
             ("a b", "Character"),
-            ("a:b", "Character"),
+            ("ab:c", "Character"),
             ("é", "Character"),
             ("a\0", "Character"),
             ("nul", "Reserved"),

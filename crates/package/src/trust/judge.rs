@@ -71,11 +71,6 @@ fn authority(root: &Root, role: &str) -> Option<Sha256Hex> {
 }
 
 impl Judged {
-    /// Whether the repository names `name` at all.
-    pub(crate) fn names(&self, name: &str) -> bool {
-        self.targets.target(name).is_some()
-    }
-
     /// The target `name` described as a release; `None` if it is not there or described otherwise.
     pub(crate) fn target(&self, name: &str) -> Option<SignedTarget> {
         crate::tuf::signed_target(name, self.targets.target(name)?)

@@ -1,0 +1,143 @@
+//! What an author does without a control plane: keys, packages, signatures.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use watchpost_core::release::{MAX_RELEASE_JSON, Needs, ReleaseManifest};
+use watchpost_core::time::Timestamp;
+use watchpost_package::cab::{self, BuildError};
+use watchpost_package::{ImageAuthor, RepositoryError, inspect, tuf};
+
+use super::{Build, Keys, Sign, failed, refused};
+use crate::cli::output::Output;
+use crate::failure::Failure;
+
+/// What is shown of a signed release: heading and field.
+const SIGNED: &[(&str, &str)] = &[
+    ("NUMBER", "releaseCounter"),
+    ("VERSION", "version"),
+    ("NAME", "name"),
+    ("LENGTH", "length"),
+    ("SHA-256", "sha256"),
+];
+
+pub(super) fn keys(args: &Keys, now: Timestamp) -> Result<(), Failure> {
+    ImageAuthor::make_keys(&args.keys).map_err(not_signed)?;
+    if let Some(repository) = &args.repository {
+        ImageAuthor::create(&args.keys, repository, now).map_err(not_signed)?;
+    }
+    Ok(())
+}
+
+pub(super) fn build(args: &Build) -> Result<(), Failure> {
+    if !args.from.is_dir() {
+        return Err(Failure::not_found(format!("there is no folder {}; name the one to pack", args.from.display())));
+    }
+    let mut release = described(args)?;
+    release.kind = args.kind.unwrap_or(release.kind);
+    release.notes = args.notes.clone().unwrap_or(release.notes);
+    release.minimum_base_version = args.minimum_base_version.or(release.minimum_base_version);
+    release.validate().map_err(refused)?;
+    cab::build(&args.from, &release, &args.out).map_err(|error| match error {
+        BuildError::Io { .. } | BuildError::Changed(_) => failed(error),
+        BuildError::Kind(_)
+        | BuildError::Path { .. }
+        | BuildError::Manifest(_)
+        | BuildError::TooLarge(_)
+        | BuildError::Profile(_) => refused(error),
+    })?;
+    let info = inspect(&args.out, None).map_err(failed)?;
+    args.output.one(&json!({
+        "package": args.out,
+        "version": release.version,
+        "files": info.manifest.files.len(),
+        "length": info.length,
+        "sha256": info.sha256,
+    }))
+}
+
+/// The release as the folder describes it, or a plain one.
+fn described(args: &Build) -> Result<ReleaseManifest, Failure> {
+    let path = args.from.join("release.json");
+    let unreadable = |error: io::Error| Failure::failed(format!("{} cannot be read: {error}", path.display()));
+    if !path.exists() {
+        return Ok(ReleaseManifest {
+            version: args.version,
+            kind: args.kind.unwrap_or_default(),
+            notes: String::new(),
+            minimum_base_version: None,
+            rules_expected: count_rules(&args.from.join("rules")).map_err(unreadable)?,
+            needs: Needs::default(),
+        });
+    }
+    if fs::metadata(&path).map_err(unreadable)?.len() > MAX_RELEASE_JSON as u64 {
+        return Err(Failure::refused(format!("{} is larger than any honest one", path.display())));
+    }
+    let release = ReleaseManifest::from_slice(&fs::read(&path).map_err(unreadable)?).map_err(refused)?;
+    if release.version == args.version {
+        return Ok(release);
+    }
+    let (says, wanted) = (release.version, args.version);
+    Err(Failure::usage(format!("{} says {says} and --version says {wanted}; make them equal", path.display())))
+}
+
+/// How many rule files the folder has.
+fn count_rules(rules: &Path) -> io::Result<u32> {
+    if !rules.is_dir() {
+        return Ok(0);
+    }
+    let mut count = 0;
+    for found in fs::read_dir(rules)? {
+        let path = found?.path();
+        if path.extension().is_some_and(|ending| ending == "yml" || ending == "yaml") {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+pub(super) fn sign(args: &Sign, now: Timestamp) -> Result<(), Failure> {
+    if !args.package.is_file() {
+        return Err(Failure::not_found(format!("there is no package {}; build it first", args.package.display())));
+    }
+    let author = if ImageAuthor::exists(&args.keys) {
+        ImageAuthor::open(&args.keys, &args.repository)
+    } else {
+        ImageAuthor::create(&args.keys, &args.repository, now)
+    };
+    let target = author.and_then(|mut author| author.sign(&args.package, now)).map_err(not_signed)?;
+    args.output.one(&row(&target))
+}
+
+pub(super) fn signed(repository: &Path, output: Output) -> Result<(), Failure> {
+    let writer = tuf::Writer::open(repository, None, tuf::Lifetimes::IMAGE).map_err(not_signed)?;
+    let mut targets = writer.targets();
+    targets.sort_by_key(|target| target.custom.release_counter);
+    output.list(&targets.iter().map(row).collect::<Vec<_>>(), SIGNED)
+}
+
+fn row(target: &tuf::SignedTarget) -> Value {
+    json!({
+        "releaseCounter": target.custom.release_counter,
+        "version": target.custom.version,
+        "name": target.name,
+        "length": target.length,
+        "sha256": target.sha256,
+    })
+}
+
+/// Which exit code an error of a repository has.
+fn not_signed(error: RepositoryError) -> Failure {
+    match &error {
+        RepositoryError::Absent(_) => Failure::not_found(super::line(&error)),
+        RepositoryError::Exists(_)
+        | RepositoryError::Refused { .. }
+        | RepositoryError::TooFewKeys { .. }
+        | RepositoryError::Name(_)
+        | RepositoryError::Taken(_)
+        | RepositoryError::Package(_) => refused(error),
+        RepositoryError::Io { .. } | RepositoryError::Key(_) | RepositoryError::Canonical { .. } => failed(error),
+    }
+}

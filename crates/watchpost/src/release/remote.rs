@@ -1,0 +1,58 @@
+//! What an author asks of a control plane: take this package, and which releases are there.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use serde_json::json;
+use watchpost_core::time::Timestamp;
+use watchpost_package::{MirrorError, verify_folder};
+
+use super::{Publish, failed, refused};
+use crate::cli::client::Connection;
+use crate::cli::output::Output;
+use crate::failure::Failure;
+
+/// What is shown of a release: heading and field.
+const COLUMNS: &[(&str, &str)] = &[
+    ("VERSION", "version"),
+    ("KIND", "kind"),
+    ("PUBLISHED", "publishedDateTime"),
+    ("STATE", "state"),
+    ("NOTES", "notes"),
+];
+/// How often the bar on a terminal moves.
+const TICK: Duration = Duration::from_millis(200);
+
+pub(super) async fn publish(args: &Publish, now: Timestamp) -> Result<(), Failure> {
+    if !args.package.is_file() {
+        return Err(Failure::not_found(format!("there is no package {}; build it first", args.package.display())));
+    }
+    let target = args.package.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let published = verify_folder(&args.repository, &target, now).map_err(|error| match error {
+        MirrorError::Io { .. } => failed(error),
+        MirrorError::NotNamed(_) => Failure::not_found(super::line(&error)),
+        MirrorError::Refused(_)
+        | MirrorError::Rollback { .. }
+        | MirrorError::Vanished(_)
+        | MirrorError::FileName(_)
+        | MirrorError::Package { .. } => refused(error),
+    })?;
+    let text = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), String::from_utf8_lossy(bytes).into_owned());
+    let metadata: BTreeMap<String, String> = published.files().iter().map(text).collect();
+    let client = args.connection.client()?;
+    let file = tokio::fs::File::open(&args.package).await.map_err(failed)?;
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.set_message(format!("sending {target}"));
+    bar.enable_steady_tick(TICK);
+    let sent = client.upload("packages", file).await;
+    bar.finish_and_clear();
+    sent?;
+    let body = json!({ "metadata": metadata, "target": target });
+    args.output.one(&client.post("releases", Some(&body)).await?)
+}
+
+pub(super) async fn list(connection: &Connection, output: Output) -> Result<(), Failure> {
+    output.list(&connection.client()?.list("releases").await?, COLUMNS)
+}
