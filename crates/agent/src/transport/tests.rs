@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -46,13 +48,22 @@ fn certificate() -> (rcgen::CertifiedKey<rcgen::KeyPair>, [u8; 32]) {
 
 async fn double(versions: &[&'static rustls::SupportedProtocolVersion], scripts: Vec<Script>) -> Double {
     let (made, key_hash) = certificate();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    serve(versions, (made.cert.der().clone(), made.signing_key.serialize_der()), key_hash, scripts).await
+}
+
+async fn serve(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    (certificate, key): (CertificateDer<'static>, Vec<u8>),
+    key_hash: [u8; 32],
+    scripts: Vec<Script>,
+) -> Double {
+    let signer = any_supported_type(&PrivatePkcs8KeyDer::from(key).into()).unwrap();
+    let certified = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], signer));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
-        .unwrap();
+        .with_cert_resolver(Arc::new(certified));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (requests, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
@@ -140,6 +151,19 @@ fn good() -> Vec<u8> {
 async fn another_key_is_refused_as_untrusted_before_anything_is_said() {
     let double = double(&[&rustls::version::TLS13], vec![Script { answers: vec![good()], then: End::Close }]).await;
     let error = client_of(&double.address, [9; 32], Timeouts::default()).sync(&Report::default()).await.unwrap_err();
+    assert!(matches!(error, TransportError::Untrusted { .. }), "{error:?}");
+    assert!(double.requests.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_right_certificate_without_its_key_is_refused_as_untrusted() {
+    let (right, key_hash) = certificate();
+    let (wrong, _) = certificate();
+    let stolen = (right.cert.der().clone(), wrong.signing_key.serialize_der());
+    let scripts = vec![Script { answers: vec![good()], then: End::Close }];
+    let double = serve(&[&rustls::version::TLS13], stolen, key_hash, scripts).await;
+    let client = client_of(&double.address, key_hash, Timeouts::default());
+    let error = client.sync(&Report::default()).await.unwrap_err();
     assert!(matches!(error, TransportError::Untrusted { .. }), "{error:?}");
     assert!(double.requests.lock().unwrap().is_empty());
 }
