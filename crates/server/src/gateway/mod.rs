@@ -9,8 +9,6 @@ mod files;
 mod patience;
 mod reply;
 mod routes;
-#[cfg(test)]
-mod tests;
 mod tls;
 
 use std::net::IpAddr;
