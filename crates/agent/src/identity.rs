@@ -22,6 +22,9 @@ const LATEST: Timestamp = Timestamp::from_millis(7_258_118_400_000);
 /// The largest file of a slot that is read; a certificate has some 300 bytes.
 const FILE_BYTES: u64 = 4096;
 
+/// Hexadecimal digits of the pin that an enrolment id has.
+const ENROLMENT_ID_DIGITS: usize = 32;
+
 /// The three slots a host may hold a key in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -104,6 +107,14 @@ impl Identity {
         let mut pin = [0; 32];
         pin.copy_from_slice(digest(&SHA256, &self.certificate).as_ref());
         pin
+    }
+
+    /// The id of this identity's enrolment. It follows from the certificate, so that a setup that is run again after
+    /// a lost reply is the same enrolment, and one with another key is another.
+    #[must_use]
+    pub fn enrolment_id(&self) -> String {
+        let id: String = hex::encode(self.pin()).chars().take(ENROLMENT_ID_DIGITS).collect();
+        format!("enr-{id}")
     }
 
     /// The certificate, DER.
@@ -240,7 +251,9 @@ mod tests {
         assert_eq!(slots.read(Slot::Cur).unwrap(), Some(made.clone()));
         assert_eq!((slots.read(Slot::Next).unwrap(), slots.read(Slot::Prev).unwrap()), (None, None));
         assert!(slots.fill(Slot::Cur, &Identity::generate(NOW).unwrap()).is_err(), "a slot was replaced");
-        assert_ne!(Identity::generate(NOW).unwrap().pin(), made.pin());
+        let other = Identity::generate(NOW).unwrap();
+        assert!(other.pin() != made.pin() && other.enrolment_id() != made.enrolment_id());
+        assert_eq!(made.enrolment_id().len(), 36);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl SimSensor {
     pub fn with_identity(server: &str, key: &AccessKey, name: &str, identity: Identity) -> anyhow::Result<Self> {
         let client = Client::new(server, key.server_key, &identity, Timeouts::default())?;
         let enrolment = EnrollRequest {
-            enrolment_id: format!("sim-{name}"),
+            enrolment_id: identity.enrolment_id(),
             secret: *key.secret.bytes(),
             host_id: format!("sim-{name}"),
             name: name.to_owned(),

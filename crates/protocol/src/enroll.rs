@@ -20,7 +20,8 @@ use crate::wire;
 /// What a host says when it enrols. Safe to repeat: the same certificate with the same values gets the same answer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnrollRequest {
-    /// Drawn once per installation and kept with the identity; another certificate may not use it again.
+    /// Belongs to one certificate (the host's `Identity::enrolment_id`), so that a repeated enrolment is known as the same
+    /// one; another certificate may not use it.
     pub enrolment_id: String,
     /// The secret of the access key.
     pub secret: [u8; SECRET_BYTES],
