@@ -1,6 +1,11 @@
 //! What runs on a sensor host: the updater and the sensor.
 
+pub mod engine;
+pub mod host;
 pub mod host_config;
 pub mod identity;
 pub mod local;
+pub mod sensor;
+pub mod setup;
 pub mod transport;
+pub mod updater;

@@ -1,2 +1,265 @@
-//! The updater service of a sensor host.
-fn main() {}
+//! The updater service of a sensor host: setup, run, status.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
+use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
+use watchpost_agent::updater::{HostStatus, Layout, Options, StatusError, in_one_line, run, status};
+use watchpost_clock::Clock;
+
+/// Exit codes of every Watchpost command: failed, refused, not found. Done is 0, wrong usage 2.
+const FAILED: u8 = 1;
+const REFUSED: u8 = 3;
+const NOT_FOUND: u8 = 4;
+/// The log is begun anew when it has grown beyond this, the one before is kept.
+const LOG_BYTES: u64 = 5 * 1024 * 1024;
+
+/// The updater service of a Watchpost sensor host.
+#[derive(Parser)]
+#[command(version, after_help = "Example: watchpost-updater run --root /var/lib/watchpost")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Set this host up and enrol it. Safe to repeat.
+    #[command(
+        after_help = "Example: watchpost-updater setup --root /var/lib/watchpost --server https://gw.example:8443 \
+        --access-key-file key --image-root 1.root.json --name DC01 --type domainControllerIntegrated \
+        --audit-log /var/log/samba/audit.json"
+    )]
+    Setup(Box<SetupArguments>),
+    /// Run the service: check in, update, supervise the sensor.
+    #[command(after_help = "Example: watchpost-updater run --root /var/lib/watchpost")]
+    Run {
+        /// The host's folder.
+        #[arg(long)]
+        root: PathBuf,
+        #[cfg(feature = "demo-clock")]
+        #[command(flatten)]
+        clock: ClockArguments,
+    },
+    /// Say what this host runs and where it is with an update.
+    #[command(after_help = "Example: watchpost-updater status --root /var/lib/watchpost --output json")]
+    Status {
+        /// The host's folder.
+        #[arg(long)]
+        root: PathBuf,
+        /// How to print; a table on a terminal, else JSON.
+        #[arg(long)]
+        output: Option<Output>,
+    },
+}
+
+#[derive(clap::Args)]
+struct SetupArguments {
+    /// The host's folder (mandatory).
+    #[arg(long, visible_alias = "installation-path")]
+    root: PathBuf,
+    /// The gateway, https://host:port (mandatory).
+    #[arg(long)]
+    server: String,
+    /// The access key (this or --access-key-file is mandatory).
+    #[arg(long, required_unless_present = "access_key_file", conflicts_with = "access_key_file")]
+    access_key: Option<String>,
+    /// A file with the access key.
+    #[arg(long)]
+    access_key_file: Option<PathBuf>,
+    /// The first root of the image repository, as shipped with the installer (mandatory).
+    #[arg(long)]
+    image_root: PathBuf,
+    /// The sensor's name (mandatory).
+    #[arg(long)]
+    name: String,
+    /// The sensor type, such as domainControllerIntegrated (mandatory).
+    #[arg(long = "type")]
+    sensor_type: String,
+    /// The domain it watches.
+    #[arg(long)]
+    domain: Option<String>,
+    /// A domain controller that a sensor on another kind of server watches, by DNS name; may be repeated.
+    #[arg(long = "domain-controller")]
+    domain_controllers: Vec<String>,
+    /// The site it joins.
+    #[arg(long)]
+    site: Option<String>,
+    /// The zone of that site.
+    #[arg(long)]
+    zone: Option<String>,
+    /// The audit log (JSON lines) it watches (mandatory).
+    #[arg(long)]
+    audit_log: PathBuf,
+    /// Take updates 72 hours after the others.
+    #[arg(long)]
+    delayed_update: bool,
+    /// Print nothing but errors.
+    #[arg(long)]
+    quiet: bool,
+    #[cfg(feature = "demo-clock")]
+    #[command(flatten)]
+    clock: ClockArguments,
+}
+
+/// A clock that another process steps, for the demo.
+#[cfg(feature = "demo-clock")]
+#[derive(clap::Args)]
+struct ClockArguments {
+    /// The folder of the clock.
+    #[arg(long, hide = true, requires = "clock_party")]
+    clock: Option<PathBuf>,
+    /// This process's name on it.
+    #[arg(long, hide = true, requires = "clock")]
+    clock_party: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.context("the service cannot start").and_then(|runtime| runtime.block_on(act(arguments.verb)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("watchpost-updater: {}", in_one_line(error.as_ref()));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_refusal = error.downcast_ref::<SetupError>().is_some_and(SetupError::is_refusal);
+    let is_absent = error.downcast_ref::<StatusError>().is_some_and(|e| matches!(e, StatusError::NoHost(_)));
+    if is_refusal {
+        REFUSED
+    } else if is_absent {
+        NOT_FOUND
+    } else {
+        FAILED
+    }
+}
+
+async fn act(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Setup(arguments) => set_host_up(*arguments).await,
+        #[cfg(feature = "demo-clock")]
+        Verb::Run { root, clock } => {
+            let sensor_arguments = clock.for_the_sensor();
+            serve(Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments }).await
+        }
+        #[cfg(not(feature = "demo-clock"))]
+        Verb::Run { root } => {
+            let root = std::path::absolute(root)?;
+            serve(Options { root, clock: Clock::system(), sensor_arguments: Vec::new() }).await
+        }
+        Verb::Status { root, output } => {
+            let status = status(&root).await?;
+            let is_table = output.map_or_else(|| std::io::stdout().is_terminal(), |output| output == Output::Table);
+            print_status(&status, is_table)
+        }
+    }
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    write_log(&Layout::new(&options.root).log());
+    run(options).await.map_err(Into::into)
+}
+
+async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
+    #[cfg(feature = "demo-clock")]
+    let clock = arguments.clock.open()?;
+    #[cfg(not(feature = "demo-clock"))]
+    let clock = Clock::system();
+    let key = match (arguments.access_key, arguments.access_key_file) {
+        (Some(text), _) => KeySource::Text(text),
+        (None, Some(path)) => KeySource::File(path),
+        (None, None) => anyhow::bail!("name an access key: --access-key or --access-key-file"),
+    };
+    let setup = Setup {
+        root: arguments.root,
+        server: arguments.server,
+        key,
+        image_root: arguments.image_root,
+        name: arguments.name,
+        sensor_type: arguments.sensor_type,
+        domain: arguments.domain,
+        domain_controllers: arguments.domain_controllers,
+        site: arguments.site,
+        zone: arguments.zone,
+        audit_log: arguments.audit_log,
+        delayed: arguments.delayed_update,
+    };
+    let sensor = set_up(&setup, &clock).await?;
+    if !arguments.quiet {
+        println!("{} is enrolled as {sensor}", setup.name);
+    }
+    Ok(())
+}
+
+#[cfg(feature = "demo-clock")]
+impl ClockArguments {
+    fn open(&self) -> anyhow::Result<Clock> {
+        match (&self.clock, &self.clock_party) {
+            (Some(folder), Some(party)) => Clock::stepped(folder, party)
+                .with_context(|| format!("the clock in {} cannot be joined", folder.display())),
+            _ => Ok(Clock::system()),
+        }
+    }
+
+    fn for_the_sensor(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
+    if !is_table {
+        println!("{}", serde_json::to_string_pretty(status)?);
+        return Ok(());
+    }
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    println!("sensor    {}", status.name);
+    println!("server    {}", status.server);
+    println!("updater   {}", if status.updater_running { "running" } else { "not running" });
+    println!("current   {}", or_none(&status.current));
+    println!("running   {}", or_none(&status.running));
+    println!("versions  {}", status.versions.join(", "));
+    match &status.record {
+        Some(record) => {
+            println!("phase     {}", serde_json::to_string(&record.phase)?);
+            if let Some(failure) = &record.last_failure {
+                println!("failure   {} at {}: {}", failure.version, failure.at, failure.reason);
+            }
+        }
+        None => println!("phase     no record can be read"),
+    }
+    if let Some(sensor) = &status.sensor {
+        println!("alerts    {}", sensor.alert_count);
+    }
+    Ok(())
+}
+
+/// Logs to standard error and to the host's log file; without the file to standard error alone.
+fn write_log(path: &Path) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    if std::fs::metadata(path).is_ok_and(|found| found.len() > LOG_BYTES) {
+        // A log that cannot be set aside grows on; that is no reason not to run.
+        let _ = std::fs::rename(path, path.with_extension("log.1"));
+    }
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    match std::fs::OpenOptions::new().create(true).append(true).open(path) {
+        Ok(file) => builder.with_writer(Mutex::new(file).and(std::io::stderr)).init(),
+        Err(_) => builder.with_writer(std::io::stderr).init(),
+    }
+}

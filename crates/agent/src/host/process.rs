@@ -1,0 +1,78 @@
+//! Processes: who they are by the kernel's word, and how they are ended.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What a process runs: the path of its executable, and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// Where the executable lies, or lay when it was started.
+    pub executable: PathBuf,
+    /// Its arguments, the program's own name first.
+    pub arguments: Vec<PathBuf>,
+}
+
+/// What the process runs; `None` if there is none, or it belongs to somebody else.
+#[must_use]
+pub fn runs(pid: u32) -> Option<Runs> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let executable = fs::read_link(process.join("exe")).ok()?;
+    let line = fs::read(process.join("cmdline")).ok()?;
+    let arguments = line
+        .split(|byte| *byte == 0)
+        .filter(|argument| !argument.is_empty())
+        .map(|argument| PathBuf::from(std::ffi::OsStr::from_bytes(argument)))
+        .collect();
+    Some(Runs { executable, arguments })
+}
+
+/// Asks a process to end. It may be gone already; that is what was wanted.
+pub fn ask_to_end(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+/// Ends a process.
+pub fn end(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) {
+        // It may have ended a moment ago.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// How a process ended, in words.
+#[must_use]
+pub fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended with code {code}"),
+        (None, Some(signal)) => format!("it was ended by signal {signal}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_what_it_runs() {
+        let own = runs(std::process::id()).unwrap();
+        assert_eq!(own.executable, std::env::current_exe().unwrap().canonicalize().unwrap());
+        assert!(!own.arguments.is_empty());
+        assert_eq!(runs(u32::MAX), None);
+    }
+
+    #[test]
+    fn endings_are_told_in_words() {
+        assert_eq!(ending(ExitStatus::from_raw(78 << 8)), "it ended with code 78");
+        assert_eq!(ending(ExitStatus::from_raw(9)), "it was ended by signal 9");
+    }
+}

@@ -1,0 +1,300 @@
+//! Carries out what the machine says, in its order, and tells it what came of it.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use watchpost_clock::Clock;
+use watchpost_core::sync::{DetectionProof, Report, TargetRef};
+use watchpost_core::time::Timestamp;
+use watchpost_core::updater::{Command, Death, Event, Machine, Release, Running};
+use watchpost_protocol::SyncReply;
+
+use super::error::in_one_line;
+use super::installation::Installation;
+use super::prepare::{Order, Preparer};
+use super::record_store::RecordError;
+use super::supervisor::{Heard, News, Supervisor};
+use super::versions::{Look, VersionError};
+use crate::host::facts;
+use crate::local::SensorStatus;
+
+/// Everything the machine needs to act on a host.
+pub(super) struct Driver {
+    machine: Machine,
+    installation: Installation,
+    supervisor: Supervisor,
+    preparer: Preparer,
+    preparing: Option<AbortHandle>,
+    prepared: mpsc::Sender<Event>,
+    clock: Clock,
+    status: Option<SensorStatus>,
+    proof: Option<DetectionProof>,
+    server_time: Option<Timestamp>,
+    floor_raised_to: Option<Release>,
+    is_proving: bool,
+}
+
+impl Driver {
+    /// Recovers from the disk and does what is to be done first.
+    ///
+    /// # Errors
+    /// When the host's folders cannot be used, or the record cannot be made durable.
+    pub(super) async fn open(
+        installation: Installation,
+        mut supervisor: Supervisor,
+        preparer: Preparer,
+        prepared: mpsc::Sender<Event>,
+        clock: Clock,
+    ) -> Result<Self, DriverError> {
+        let running = supervisor.adopt();
+        let (machine, commands) = installation.recover(running, clock.now())?;
+        let mut driver = Self {
+            machine,
+            installation,
+            supervisor,
+            preparer,
+            preparing: None,
+            prepared,
+            clock,
+            status: None,
+            proof: None,
+            server_time: None,
+            floor_raised_to: None,
+            is_proving: false,
+        };
+        driver.carry_out(commands).await?;
+        Ok(driver)
+    }
+
+    /// The machine, for looking at.
+    #[must_use]
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Whether a release is being prepared at this moment.
+    #[must_use]
+    pub(super) fn is_preparing(&self) -> bool {
+        self.preparing.is_some()
+    }
+
+    /// Whether a canary is on its way through the sensor.
+    #[must_use]
+    pub(super) fn is_proving(&self) -> bool {
+        self.is_proving
+    }
+
+    /// Which sensor process counts, from the updater's start on.
+    #[must_use]
+    pub(super) fn sensor_turn(&self) -> u64 {
+        self.supervisor.turn()
+    }
+
+    /// Whether the running sensor has said anything yet.
+    #[must_use]
+    pub(super) fn has_heard(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// What this host reports.
+    #[must_use]
+    pub(super) fn report(&self) -> Report {
+        let status = self.status.as_ref();
+        Report {
+            pulled_configuration: true,
+            conditions: status.map(|status| status.conditions.clone()).unwrap_or_default(),
+            alert_count: status.map_or(0, |status| status.alert_count),
+            operating_system: facts::operating_system(),
+            ..self.machine.report()
+        }
+    }
+
+    /// A check-in was answered.
+    ///
+    /// # Errors
+    /// When the record cannot be made durable.
+    pub(super) async fn answered(&mut self, reply: SyncReply) -> Result<(), DriverError> {
+        self.server_time = Some(reply.server_time);
+        self.machine.check_in_every(reply.come_back_after);
+        let commands = self.machine.raise_time_floor(reply.server_time);
+        self.carry_out(commands).await?;
+        self.take(Event::DesiredReceived(reply.desired)).await
+    }
+
+    /// The sensor said something, or is gone.
+    ///
+    /// # Errors
+    /// When the record cannot be made durable.
+    pub(super) async fn heard(&mut self, heard: Heard) -> Result<(), DriverError> {
+        let Heard { turn, release, news } = heard;
+        if turn != self.supervisor.turn() {
+            return Ok(());
+        }
+        match news {
+            News::Died(death) => {
+                tracing::warn!(%release, ?death, "the sensor is gone");
+                self.take(Event::SensorDied(death)).await
+            }
+            News::Status(status) if status.version == release.version => self.status(release, *status).await,
+            News::Status(status) => {
+                tracing::error!(%release, says = %status.version, "the sensor names another version than its folder");
+                Ok(())
+            }
+        }
+    }
+
+    async fn status(&mut self, release: Release, status: SensorStatus) -> Result<(), DriverError> {
+        let proof = status.proof.clone();
+        let event = if status.ready { Event::SensorReady(release) } else { Event::SensorNotReady(release) };
+        self.status = Some(status);
+        self.take(event).await?;
+        match proof {
+            Some(proof) if self.proof.as_ref() != Some(&proof) => {
+                self.is_proving = false;
+                self.proof = Some(proof.clone());
+                self.take(Event::ProofSeen(proof)).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes an event, and everything that follows from it.
+    ///
+    /// # Errors
+    /// When the record cannot be made durable. The driver is of no further use then: recover from the disk.
+    pub(super) async fn take(&mut self, event: Event) -> Result<(), DriverError> {
+        if matches!(event, Event::Prepared(_) | Event::PrepareFailed { .. }) {
+            self.preparing = None;
+        }
+        let commands = self.machine.handle(event, self.clock.now());
+        self.carry_out(commands).await
+    }
+
+    async fn carry_out(&mut self, commands: Vec<Command>) -> Result<(), DriverError> {
+        let mut due = VecDeque::from(commands);
+        while let Some(command) = due.pop_front() {
+            let follows = match self.installation.carry_out(&command, self.supervisor.running())? {
+                Some(events) => events,
+                None => self.act(command).await,
+            };
+            // What follows from a command comes after the commands of the same list: the machine ordered them so.
+            if !follows.is_empty() {
+                let now = self.clock.now();
+                due.extend(follows.into_iter().flat_map(|event| self.machine.handle(event, now)));
+            }
+            self.raise_floor();
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, command: Command) -> Vec<Event> {
+        match command {
+            Command::Prepare { release, target } => self.prepare(release, target),
+            Command::AbandonPrepare => {
+                if let Some(task) = self.preparing.take() {
+                    task.abort();
+                }
+            }
+            Command::StopSensor => {
+                self.supervisor.stop().await;
+                self.forget_sensor();
+            }
+            Command::StartSensor(release) => return self.start(release),
+            Command::Prove { generation } => {
+                self.is_proving = true;
+                self.supervisor.prove(generation);
+            }
+            Command::Persist(_) | Command::SwitchTo(_) | Command::CollectGarbage { .. } => {}
+        }
+        Vec::new()
+    }
+
+    /// What the last process said does not hold for the next one, but the count of alerts does until it is told anew.
+    fn forget_sensor(&mut self) {
+        self.is_proving = false;
+        self.proof = None;
+        if let Some(status) = &mut self.status {
+            status.proof = None;
+            status.conditions.clear();
+        }
+    }
+
+    fn start(&mut self, release: Release) -> Vec<Event> {
+        self.forget_sensor();
+        let started = match self.installation.versions.verify(release, Look::Cheap) {
+            Ok(()) => self.supervisor.start(release).map_err(|error| format!("it cannot be started: {error}")),
+            Err(error) => Err(format!("it cannot be started: {}", in_one_line(&error))),
+        };
+        match started {
+            Ok(()) => Vec::new(),
+            Err(why) => vec![Event::SensorDied(Death::Ended(why))],
+        }
+    }
+
+    fn prepare(&mut self, release: Release, target: TargetRef) {
+        let floor = self.machine.record().time_floor;
+        let order = Order {
+            release,
+            target,
+            running: self.machine.record().committed.map(|release| release.version),
+            server_time: self.server_time.unwrap_or(floor).max(floor),
+        };
+        let (preparer, prepared) = (self.preparer.clone(), self.prepared.clone());
+        tracing::info!(%release, "a release is prepared");
+        let task = tokio::spawn(async move {
+            let progress = |percent| {
+                // Progress is for people; when nobody keeps up, the next one will do.
+                let _ = prepared.try_send(Event::PrepareProgress { release, percent });
+            };
+            let event = match preparer.prepare(order, progress).await {
+                Ok(()) => Event::Prepared(release),
+                Err(error) => {
+                    let (reason, retryable) = (in_one_line(&error), error.is_retryable());
+                    tracing::warn!(%release, retryable, "a release could not be prepared: {reason}");
+                    Event::PrepareFailed { release, reason, retryable }
+                }
+            };
+            let _ = prepared.send(event).await;
+        });
+        self.preparing = Some(task.abort_handle());
+    }
+
+    /// Once a release is committed here, no older one is approved (the floor of `package`).
+    fn raise_floor(&mut self) {
+        let committed = self.machine.record().committed;
+        if committed == self.floor_raised_to {
+            return;
+        }
+        self.floor_raised_to = committed;
+        if let Some(release) = committed {
+            let preparer = self.preparer.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = preparer.committed(release) {
+                    tracing::error!(%release, "the rollback floor could not be raised: {}", in_one_line(&error));
+                }
+            });
+        }
+    }
+
+    /// Stops the sensor, because the updater itself was told to stop.
+    pub(super) async fn shut_down(&mut self) {
+        if let Some(task) = self.preparing.take() {
+            task.abort();
+        }
+        if self.supervisor.running() != Running::Nothing {
+            self.supervisor.stop().await;
+        }
+    }
+}
+
+/// Why the driver cannot go on with what it has in memory.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DriverError {
+    /// The folders of the host cannot be used.
+    #[error("the host's folders cannot be used")]
+    Versions(#[from] VersionError),
+    /// A decision could not be made durable, so it was not carried out.
+    #[error("a decision could not be made durable and was not carried out")]
+    Record(#[from] RecordError),
+}

@@ -1,0 +1,26 @@
+//! The updater service of a host: drives `core::updater`, and is the only code that may switch a version.
+//!
+//! Never stops a sensor because a server is silent, and never runs what two repositories have not vouched for.
+
+mod driver;
+mod error;
+mod installation;
+mod layout;
+mod pace;
+mod prepare;
+mod record_store;
+mod service;
+mod status;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+pub use error::{PrepareError, in_one_line};
+pub use installation::Installation;
+pub use layout::Layout;
+pub use prepare::Preparer;
+pub use record_store::{RecordError, RecordStore};
+pub use service::{Options, ServiceError, run};
+pub use status::{HostStatus, StatusError, status};
+pub use versions::{SENSOR_PROGRAM, VersionError, Versions};

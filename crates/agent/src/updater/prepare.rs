@@ -1,0 +1,245 @@
+//! From a target named at a check-in to a verified version folder: trust first, then room, bytes, hash, extraction.
+//!
+//! Never looks into a package before both repositories have vouched for its hash.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use watchpost_core::sync::TargetRef;
+use watchpost_core::time::Timestamp;
+use watchpost_core::updater::Release;
+use watchpost_core::version::Version;
+use watchpost_package::{Approved, FetchError, Repo, Sha256Hex, TrustConfig, Verifier};
+use watchpost_protocol::paths;
+
+use super::error::{PrepareError, in_one_line};
+use super::layout::Layout;
+use super::versions::{Look, Versions};
+use crate::host::disk::{random_name, read_limited};
+use crate::transport::{Client, TransportError};
+
+/// Bytes that stay free on the host whatever is installed.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// How much larger than its package a release is taken to be unpacked, before it can be known.
+const UNPACKED_SHARE: u64 = 3;
+/// The largest shipped image root that is read.
+const IMAGE_ROOT_BYTES: u64 = 512 * 1024;
+/// The largest note about an approved package.
+const APPROVED_BYTES: u64 = 16 * 1024;
+
+/// What is wanted, and by which time and from which version it is judged.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The release as the check-in names it.
+    pub release: Release,
+    /// Its package as the check-in names it.
+    pub target: TargetRef,
+    /// What runs.
+    pub running: Option<Version>,
+    /// The server's time, never earlier than the durable floor (decision 27).
+    pub server_time: Timestamp,
+}
+
+/// A download that was cut off and may go on, within one run of the updater.
+struct Partial {
+    sha256: String,
+    path: PathBuf,
+    length: u64,
+}
+
+/// Prepares releases. Clones share the trust folder and the download that was cut off.
+#[derive(Clone)]
+pub struct Preparer {
+    client: Client,
+    layout: Layout,
+    versions: Versions,
+    director_root: Sha256Hex,
+    /// One verifier at a time per trust folder.
+    trust: Arc<Mutex<()>>,
+    partial: Arc<Mutex<Option<Partial>>>,
+}
+
+impl Preparer {
+    /// A preparer that fetches through `client` and trusts the director whose first root has this digest.
+    #[must_use]
+    pub fn new(client: Client, layout: Layout, versions: Versions, director_root: Sha256Hex) -> Self {
+        let (trust, partial) = (Arc::default(), Arc::default());
+        Self { client, layout, versions, director_root, trust, partial }
+    }
+
+    /// Prepares a release: afterwards it lies whole and verified in its version folder.
+    ///
+    /// # Errors
+    /// When anything is missing, wrong or not to be believed. What runs is untouched.
+    pub async fn prepare(&self, order: Order, progress: impl Fn(u8) + Send + Sync) -> Result<(), PrepareError> {
+        let approved = self.approve(order.clone()).await?;
+        if self.versions.verify(order.release, Look::Full).is_ok() {
+            return self.note(order.release, &approved);
+        }
+        self.check_room(approved.length)?;
+        let package = self.download(&approved, progress).await.map_err(|error| error.or_disk_full("downloading"))?;
+        let installed = self.install(order.release, approved, package.clone()).await;
+        // Whole or refused, the package is of no further use.
+        let _ = std::fs::remove_file(&package);
+        installed.map_err(|error| error.or_disk_full("unpacking"))
+    }
+
+    /// Asks both repositories, and checks that the check-in means the same package.
+    async fn approve(&self, order: Order) -> Result<Approved, PrepareError> {
+        let (this, handle) = (self.clone(), tokio::runtime::Handle::current());
+        let work = move || {
+            let _one_at_a_time = this.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut verifier = this.verifier(order.running.is_some())?;
+            let client = &this.client;
+            let mut fetch = |repo: Repo, file: &str, limit: u64| {
+                let folder = match repo {
+                    Repo::Image => paths::IMAGE_METADATA,
+                    Repo::Director => paths::DIRECTOR_METADATA,
+                };
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                handle
+                    .block_on(client.fetch(&format!("{folder}{file}"), limit))
+                    .map_err(|error| FetchError(in_one_line(&error)))
+            };
+            verifier.refresh(&mut fetch, order.server_time).map_err(PrepareError::Trust)?;
+            let approved = verifier.approve(&order.target.name, order.running).map_err(PrepareError::Trust)?;
+            let is_same = approved.sha256.to_string() == order.target.sha256
+                && approved.length == order.target.length
+                && approved.custom.version == order.release.version;
+            if is_same { Ok(approved) } else { Err(PrepareError::Differs { name: order.target.name }) }
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| PrepareError::Interrupted)?
+    }
+
+    fn verifier(&self, established: bool) -> Result<Verifier, PrepareError> {
+        let path = self.layout.image_root();
+        let image_root = read_limited(&path, IMAGE_ROOT_BYTES)
+            .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(|source| PrepareError::Io { path, source })?;
+        let (dir, director_root) = (self.layout.trust(), self.director_root);
+        Verifier::open(TrustConfig { dir, image_root, director_root, established }).map_err(PrepareError::Trust)
+    }
+
+    fn check_room(&self, length: u64) -> Result<(), PrepareError> {
+        let unpacked = length.saturating_mul(UNPACKED_SHARE);
+        let needed = length.saturating_add(unpacked.saturating_mul(2)).saturating_add(RESERVE_BYTES);
+        let free = self.versions.free_bytes().map_err(PrepareError::Version)?;
+        if free < needed { Err(PrepareError::NotEnoughDisk { needed, free }) } else { Ok(()) }
+    }
+
+    async fn download(
+        &self,
+        approved: &Approved,
+        progress: impl Fn(u8) + Send + Sync,
+    ) -> Result<PathBuf, PrepareError> {
+        let sha256 = approved.sha256.to_string();
+        let (path, mut file, offset) = self.open_partial(&sha256, approved.length)?;
+        let mut arrived = offset;
+        let result = {
+            let mut sink = |bytes: &[u8]| {
+                file.write_all(bytes)?;
+                arrived += bytes.len() as u64;
+                progress(u8::try_from(arrived.saturating_mul(100) / approved.length.max(1)).unwrap_or(100));
+                Ok(())
+            };
+            let from = format!("{}{sha256}.{}", paths::TARGETS, approved.name);
+            self.client.download(&from, offset, approved.length, &mut sink).await
+        };
+        match result {
+            Ok(()) => {
+                file.sync_all().map_err(|source| PrepareError::Io { path: path.clone(), source })?;
+                Ok(path)
+            }
+            Err(error) => {
+                self.keep_or_drop(Partial { sha256, path, length: arrived }, &error);
+                Err(PrepareError::Download(error))
+            }
+        }
+    }
+
+    /// A cut-off download goes on where it stopped; one that made no sense starts again.
+    fn keep_or_drop(&self, partial: Partial, error: &TransportError) {
+        if error.is_interruption() {
+            *self.partial.lock().unwrap_or_else(PoisonError::into_inner) = Some(partial);
+        } else {
+            let _ = std::fs::remove_file(&partial.path);
+        }
+    }
+
+    fn open_partial(&self, sha256: &str, length: u64) -> Result<(PathBuf, File, u64), PrepareError> {
+        let kept = self.partial.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kept) = kept.filter(|kept| kept.sha256 == sha256)
+            && let Ok(file) = OpenOptions::new().append(true).open(&kept.path)
+            && file.metadata().is_ok_and(|found| found.len() == kept.length)
+        {
+            return Ok((kept.path, file, kept.length));
+        }
+        let path = self.layout.downloads().join(random_name(".partial-"));
+        let failed = |source| PrepareError::Io { path: path.clone(), source };
+        let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, length.max(1)) {
+            // A file system that cannot reserve room finds out while writing.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
+            Err(error) => {
+                let _ = std::fs::remove_file(&path);
+                return Err(failed(error.into()));
+            }
+        }
+        Ok((path, file, 0))
+    }
+
+    async fn install(&self, release: Release, approved: Approved, package: PathBuf) -> Result<(), PrepareError> {
+        let this = self.clone();
+        let work = move || {
+            let staging = this.versions.staging().map_err(PrepareError::Version)?;
+            let installed = this.unpack(release, &approved, &package, &staging);
+            if installed.is_err() {
+                // The staging folder's name is never used again, and the next start sweeps what stays.
+                let _ = std::fs::remove_dir_all(&staging);
+            }
+            installed
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| PrepareError::Interrupted)?
+    }
+
+    fn unpack(
+        &self,
+        release: Release,
+        approved: &Approved,
+        package: &Path,
+        staging: &Path,
+    ) -> Result<(), PrepareError> {
+        approved.extract(package, staging).map_err(PrepareError::Trust)?;
+        self.note(release, approved)?;
+        self.versions.install(staging, release).map_err(PrepareError::Version)
+    }
+
+    /// Remembers what was approved, for raising the floor once the release is committed.
+    fn note(&self, release: Release, approved: &Approved) -> Result<(), PrepareError> {
+        let path = self.layout.approved(release);
+        let failed = |source| PrepareError::Io { path: path.clone(), source };
+        let text = serde_json::to_vec(approved).map_err(|error| failed(error.into()))?;
+        let beside = self.layout.downloads().join(random_name(".approved-"));
+        File::create_new(&beside)
+            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&beside, &path))
+            .map_err(failed)
+    }
+
+    /// The release was committed: from here on no older one is approved.
+    ///
+    /// # Errors
+    /// When the floor cannot be raised; an older release could then still be approved, which is why it is reported.
+    pub fn committed(&self, release: Release) -> Result<(), PrepareError> {
+        let path = self.layout.approved(release);
+        let failed = |source| PrepareError::Io { path: path.clone(), source };
+        let Some(text) = read_limited(&path, APPROVED_BYTES).map_err(failed)? else { return Ok(()) };
+        let approved: Approved = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+        let _one_at_a_time = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        self.verifier(true)?.committed(&approved).map_err(PrepareError::Trust)
+    }
+}

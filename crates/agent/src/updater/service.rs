@@ -1,0 +1,310 @@
+//! The loop of the updater service: check in, drive the machine, wait for whatever comes first.
+//!
+//! Under a stepped clock it says when it has work in hand and until when it waits.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use watchpost_clock::Clock;
+use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
+use watchpost_core::time::Timestamp;
+use watchpost_core::updater::Event;
+use watchpost_package::Sha256Hex;
+use watchpost_protocol::{Code, SyncReply};
+
+use super::driver::{Driver, DriverError};
+use super::error::in_one_line;
+use super::installation::Installation;
+use super::layout::Layout;
+use super::pace::{Pace, Setback};
+use super::prepare::Preparer;
+use super::supervisor::{Heard, Supervisor};
+use crate::host::disk::Disk;
+use crate::host::lock;
+use crate::host_config::{HostConfig, HostConfigError};
+use crate::identity::{IdentityError, Slot, Slots};
+use crate::transport::{Client, Timeouts, TransportError};
+
+/// Events that may wait for the loop.
+const EVENTS: usize = 64;
+/// How long, in real time, a stepped clock is held while a sensor gets ready or a canary is awaited.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause before the updater recovers after the disk failed it.
+const DISK_PAUSE: Duration = Duration::from_secs(5);
+
+/// How the service is run.
+pub struct Options {
+    /// The host's folder.
+    pub root: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+    /// What every sensor gets on its command line beside the usual.
+    pub sensor_arguments: Vec<String>,
+}
+
+/// Why the updater service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The host is not set up.
+    #[error("this host is not set up; run `watchpost-updater setup` first")]
+    Config(#[from] HostConfigError),
+    /// There is no identity.
+    #[error("this host has no identity; run `watchpost-updater setup` again")]
+    NotEnrolled,
+    /// The identity cannot be read.
+    #[error("the host's identity cannot be used")]
+    Identity(#[from] IdentityError),
+    /// A hash in the settings is damaged.
+    #[error("the host's settings name no valid {0}; run `watchpost-updater setup` again")]
+    Hash(&'static str),
+    /// The server's address cannot be used.
+    #[error("the connection to the server cannot be set up")]
+    Transport(#[from] TransportError),
+    /// Another updater runs.
+    #[error("another updater runs for {0}; there can be only one")]
+    Running(PathBuf),
+    /// The lock or a signal handler cannot be had.
+    #[error("the updater cannot start")]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs the updater until it is told to stop.
+///
+/// # Errors
+/// When the host is not set up, or another updater runs for it.
+pub async fn run(options: Options) -> Result<(), ServiceError> {
+    options.clock.busy();
+    let layout = Layout::new(&options.root);
+    let config = HostConfig::read(&options.root)?;
+    let Some(_lock) = lock::take(&layout.updater_lock())? else {
+        return Err(ServiceError::Running(options.root));
+    };
+    let identity = Slots::of_host(&options.root).read(Slot::Cur)?.ok_or(ServiceError::NotEnrolled)?;
+    let mut server_key = [0; 32];
+    hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| ServiceError::Hash("server key"))?;
+    let director_root: Sha256Hex =
+        config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
+    let client = Client::new(&config.server, server_key, &identity, Timeouts::default())?;
+    let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
+    tracing::info!(server = config.server, name = config.name, "the updater runs");
+    loop {
+        let clock = &options.clock;
+        let error = match Session::open(&options, &layout, client.clone(), director_root).await {
+            Ok(session) => match session.run(&mut stop).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        tracing::error!("the disk fails the updater; it starts again from what is there: {}", in_one_line(&error));
+        let until = clock.now() + DISK_PAUSE;
+        clock.idle_until(Some(until));
+        tokio::select! {
+            () = clock.sleep_until(until) => {}
+            () = stop.asked() => return Ok(()),
+        }
+        clock.busy();
+    }
+}
+
+/// The signals that end the service.
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    async fn asked(&mut self) {
+        tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
+    }
+}
+
+/// One life of the driver: from recovery to the end, or to a disk that fails.
+struct Session {
+    clock: Clock,
+    client: Client,
+    driver: Driver,
+    pace: Pace,
+    prepared: mpsc::Receiver<Event>,
+    heard: mpsc::Receiver<Heard>,
+    replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    /// What was sent last and is not answered.
+    sent: Option<Report>,
+    acknowledged: Option<Report>,
+    /// What the session waits for of the sensor, and since when in real time.
+    waits: Option<(Awaited, Instant)>,
+    opened: Instant,
+}
+
+/// A sensor process, and whether it is to get ready or to prove itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Awaited {
+    turn: u64,
+    is_starting: bool,
+}
+
+type Answer = Result<SyncReply, TransportError>;
+
+/// What ended a wait.
+enum Woken {
+    Answered(Answer),
+    Prepared(Event),
+    Heard(Heard),
+    Time,
+    Stop,
+}
+
+impl Session {
+    async fn open(
+        options: &Options,
+        layout: &Layout,
+        client: Client,
+        director_root: Sha256Hex,
+    ) -> Result<Self, DriverError> {
+        let (to_heard, heard) = mpsc::channel(EVENTS);
+        let (to_prepared, prepared) = mpsc::channel(EVENTS);
+        let clock = options.clock.clone();
+        let installation = Installation::new(layout, Disk::default());
+        let supervisor = Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard);
+        let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
+        let driver = Driver::open(installation, supervisor, preparer, to_prepared, clock.clone()).await?;
+        let (pace, opened) = (Pace::new(clock.now()), clock.instant());
+        let replies = mpsc::channel(1);
+        let (sent, acknowledged, waits) = (None, None, None);
+        Ok(Self { clock, client, driver, pace, prepared, heard, replies, sent, acknowledged, waits, opened })
+    }
+
+    async fn run(mut self, stop: &mut Stop) -> Result<(), DriverError> {
+        loop {
+            self.check_in_if_due();
+            let (until, patience) = self.before_waiting();
+            let woken = self.wait(until, patience, stop).await;
+            self.clock.busy();
+            match woken {
+                Woken::Answered(answer) => self.answered(answer).await?,
+                Woken::Prepared(event) => self.driver.take(event).await?,
+                Woken::Heard(heard) => self.driver.heard(heard).await?,
+                Woken::Time => self.driver.take(Event::Tick).await?,
+                Woken::Stop => {
+                    tracing::info!("the updater was told to stop, and stops its sensor");
+                    self.driver.shut_down().await;
+                    return Ok(());
+                }
+            }
+            self.notice_changes();
+        }
+    }
+
+    /// Tells the clock what this process waits for; says until when to wait and how long a stepped clock is held.
+    fn before_waiting(&mut self) -> (Timestamp, Option<Duration>) {
+        let next_check_in = if self.sent.is_some() { None } else { Some(self.pace.next()) };
+        let until = [next_check_in, self.driver.machine().wakes_at()].into_iter().flatten().min();
+        let until = until.unwrap_or(Timestamp::from_millis(i64::MAX));
+        let is_starting = self.driver.machine().report().service == ServiceState::Starting;
+        let is_waiting = is_starting || self.driver.is_proving();
+        let awaited = Awaited { turn: self.driver.sensor_turn(), is_starting };
+        let (waits, instant) = (self.waits, self.clock.instant());
+        self.waits = is_waiting.then(|| waits.filter(|(before, _)| *before == awaited).unwrap_or((awaited, instant)));
+        let patience = self
+            .waits
+            .map(|(_, since)| PATIENCE.saturating_sub(instant.saturating_duration_since(since)))
+            .filter(|left| !left.is_zero());
+        if self.sent.is_some() || self.driver.is_preparing() || patience.is_some() {
+            self.clock.busy();
+        } else {
+            self.clock.idle_until(Some(until));
+        }
+        (until, patience)
+    }
+
+    async fn wait(&mut self, until: Timestamp, patience: Option<Duration>, stop: &mut Stop) -> Woken {
+        let (clock, replies) = (&self.clock, &mut self.replies.1);
+        tokio::select! {
+            Some(answer) = replies.recv() => Woken::Answered(answer),
+            Some(event) = self.prepared.recv() => Woken::Prepared(event),
+            Some(heard) = self.heard.recv() => Woken::Heard(heard),
+            () = clock.sleep_until(until) => Woken::Time,
+            () = patient(patience) => Woken::Time,
+            () = stop.asked() => Woken::Stop,
+        }
+    }
+
+    /// Sends a report. The first one waits a moment for the sensor to say what it has, so that a restart of the updater
+    /// does not look like a sensor without alerts.
+    fn check_in_if_due(&mut self) {
+        let now = self.clock.now();
+        let is_starting = self.driver.machine().report().service == ServiceState::Starting;
+        let is_fresh = self.clock.instant().saturating_duration_since(self.opened) < PATIENCE;
+        if self.sent.is_some() || self.pace.next() > now || (is_starting && is_fresh && !self.driver.has_heard()) {
+            return;
+        }
+        let report = self.driver.report();
+        self.pace.began(now);
+        self.sent = Some(report.clone());
+        let (client, replies) = (self.client.clone(), self.replies.0.clone());
+        tokio::spawn(async move {
+            let answer = client.sync(&report).await;
+            // Nobody waits any more: the session has ended.
+            let _ = replies.send(answer).await;
+        });
+    }
+
+    async fn answered(&mut self, answer: Answer) -> Result<(), DriverError> {
+        let sent = self.sent.take();
+        let now = self.clock.now();
+        match answer {
+            Ok(reply) => {
+                self.acknowledged = sent;
+                self.pace.answered(now, reply.come_back_after);
+                self.driver.answered(reply).await
+            }
+            Err(error) => {
+                tracing::warn!("the check-in was not answered: {}", in_one_line(&error));
+                self.pace.failed(now, setback(&error), random());
+                Ok(())
+            }
+        }
+    }
+
+    /// A report that differs from the acknowledged one is sent soon.
+    fn notice_changes(&mut self) {
+        let Some(acknowledged) = &self.acknowledged else { return };
+        if self.sent.is_none() && worth_telling(&self.driver.report()) != worth_telling(acknowledged) {
+            self.pace.changed(self.clock.now());
+        }
+    }
+}
+
+/// Holds a stepped clock for so long; for ever if it is not held.
+async fn patient(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A report without what changes all the time: how much of a download has arrived.
+fn worth_telling(report: &Report) -> Report {
+    let mut told = report.clone();
+    if let UpdateProgress::Preparing { percent, .. } = &mut told.update {
+        *percent = 0;
+    }
+    told
+}
+
+fn setback(error: &TransportError) -> Setback {
+    if error.code() == Some(Code::SensorUnknown) {
+        return Setback::Refused;
+    }
+    let retry_after = if let TransportError::Refused { retry_after, .. } = error { *retry_after } else { None };
+    Setback::Unanswered { retry_after }
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness the pause is the shortest; the server's own limits hold.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,91 @@
+//! What `watchpost-updater status` tells: from the disk and the local socket, without disturbing anything.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use watchpost_core::updater::{Record, Running};
+
+use super::installation::Installation;
+use super::layout::Layout;
+use super::supervisor::Supervisor;
+use super::versions::VersionError;
+use crate::host::disk::Disk;
+use crate::host::lock;
+use crate::host_config::{HostConfig, HostConfigError};
+use crate::local::{Ask, SensorLink, SensorStatus};
+
+/// How long the sensor may take to answer, in real time.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A host at one moment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// The sensor's name.
+    pub name: String,
+    /// The gateway.
+    pub server: String,
+    /// Whether the updater service runs.
+    pub updater_running: bool,
+    /// What `current` points at.
+    pub current: Option<String>,
+    /// What the sensor process runs from.
+    pub running: Option<String>,
+    /// The version folders.
+    pub versions: Vec<String>,
+    /// The updater's record; `null` when neither slot can be read.
+    pub record: Option<Record>,
+    /// What the sensor says of itself.
+    pub sensor: Option<SensorStatus>,
+}
+
+/// Why the status cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// There is no host in this folder.
+    #[error("{0} is not the folder of a host; run `watchpost-updater setup` or name another --root")]
+    NoHost(PathBuf),
+    /// The settings cannot be read.
+    #[error("the host's settings cannot be read")]
+    Config(#[source] HostConfigError),
+    /// The version folders cannot be read.
+    #[error("the version folders cannot be read")]
+    Versions(#[from] VersionError),
+}
+
+/// The status of the host in the folder `root`.
+///
+/// # Errors
+/// When there is no host, or its folders cannot be read.
+pub async fn status(root: &Path) -> Result<HostStatus, StatusError> {
+    if !HostConfig::path(root).exists() {
+        return Err(StatusError::NoHost(root.to_owned()));
+    }
+    let config = HostConfig::read(root).map_err(StatusError::Config)?;
+    let layout = Layout::new(root);
+    let installation = Installation::new(&layout, Disk::default());
+    let running = Supervisor::new(layout.clone(), Vec::new(), tokio::sync::mpsc::channel(1).0).running();
+    let view = installation.versions.view(running)?;
+    let runs = match running {
+        Running::Nothing => None,
+        Running::Unknown => Some("unknown".to_owned()),
+        Running::Release(release) => Some(release.to_string()),
+    };
+    Ok(HostStatus {
+        name: config.name,
+        server: config.server,
+        updater_running: lock::is_held(&layout.updater_lock()).unwrap_or(false),
+        current: view.link.map(|release| release.to_string()),
+        running: runs,
+        versions: view.versions.iter().map(ToString::to_string).collect(),
+        record: installation.record(),
+        sensor: tokio::time::timeout(PATIENCE, ask(root)).await.ok().flatten(),
+    })
+}
+
+async fn ask(root: &Path) -> Option<SensorStatus> {
+    let mut link = SensorLink::connect(root).await.ok()?;
+    link.ask(&Ask::Watch).await.ok()?;
+    link.next_status().await.ok().flatten()
+}

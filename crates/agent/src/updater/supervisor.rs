@@ -1,0 +1,351 @@
+//! Starts, adopts, watches and stops the one sensor process of the host. Decides nothing.
+//!
+//! The sensor outlives its updater on purpose: detection goes on while the updater is replaced or restarted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot};
+use watchpost_core::updater::{Death, Release, Running};
+
+use super::layout::Layout;
+use super::versions::SENSOR_PROGRAM;
+use crate::host::disk::read_limited;
+use crate::host::{lock, process};
+use crate::local::{Ask, LocalError, SensorLink, SensorStatus};
+
+/// How long a sensor may take to end after it was asked to, in real time.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two looks at the socket or the lock, in real time.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The exit code of a sensor that refuses to run on this host (`EX_CONFIG`).
+const REFUSED_CODE: i32 = 78;
+/// The largest text of a lock file.
+const LOCK_BYTES: u64 = 64;
+/// The output of sensors that is kept before it is begun anew.
+const OUTPUT_BYTES: u64 = 1024 * 1024;
+/// The end of a sensor's output that is searched for its last words.
+const LAST_WORDS_BYTES: u64 = 4096;
+/// Orders that may wait for the tending task.
+const ORDERS: usize = 16;
+
+/// What was heard of a sensor process.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Which process, counted from the updater's start: one that was stopped may still be heard of.
+    pub(super) turn: u64,
+    /// What it runs from.
+    pub(super) release: Release,
+    /// What was heard.
+    pub(super) news: News,
+}
+
+/// What a sensor says, or what became of it.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Its status changed.
+    Status(Box<SensorStatus>),
+    /// It is gone.
+    Died(Death),
+}
+
+enum Order {
+    Prove(u64),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The sensor process of one host.
+pub(super) struct Supervisor {
+    layout: Layout,
+    extra_arguments: Vec<String>,
+    heard: mpsc::Sender<Heard>,
+    orders: Option<mpsc::Sender<Order>>,
+    turn: u64,
+}
+
+impl Supervisor {
+    /// A supervisor that reports to `heard`; every sensor gets `extra_arguments` too.
+    #[must_use]
+    pub(super) fn new(layout: Layout, extra_arguments: Vec<String>, heard: mpsc::Sender<Heard>) -> Self {
+        Self { layout, extra_arguments, heard, orders: None, turn: 0 }
+    }
+
+    /// Which process is the one that counts; what is heard of another turn is of the past.
+    #[must_use]
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Whether a sensor runs, and from where: its lock tells, whoever started it.
+    #[must_use]
+    pub(super) fn running(&self) -> Running {
+        match lock::is_held(&self.layout.sensor_lock()) {
+            Ok(false) => Running::Nothing,
+            Ok(true) => pid_of(&self.layout)
+                .and_then(|pid| release_of(&self.layout, pid))
+                .map_or(Running::Unknown, Running::Release),
+            Err(_) => Running::Unknown,
+        }
+    }
+
+    /// Adopts the sensor that an earlier updater left, if there is one.
+    pub(super) fn adopt(&mut self) -> Running {
+        let found = self.running();
+        let (Running::Release(release), Some(pid)) = (found, pid_of(&self.layout)) else { return found };
+        tracing::info!(pid, %release, "the running sensor is adopted");
+        self.tend(release, Process::Adopted { pid, lock: self.layout.sensor_lock() }, pid, 0);
+        found
+    }
+
+    /// Starts the sensor of a release.
+    ///
+    /// # Errors
+    /// When one runs already, or the program cannot be started.
+    pub(super) fn start(&mut self, release: Release) -> io::Result<()> {
+        if lock::is_held(&self.layout.sensor_lock())? {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process holds the sensor's lock"));
+        }
+        let folder = self.layout.version(release);
+        let (output, begins_at) = self.open_output()?;
+        let mut command = Command::new(folder.join(SENSOR_PROGRAM));
+        command
+            .arg("run")
+            .arg("--root")
+            .arg(self.layout.root())
+            .arg("--release")
+            .arg(&folder)
+            .args(&self.extra_arguments)
+            .current_dir(self.layout.root())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // A group of its own: what a terminal sends to the updater is not for the sensor.
+            .process_group(0)
+            .kill_on_drop(false);
+        let child = command.spawn()?;
+        let pid = child.id().unwrap_or_default();
+        tracing::info!(pid, %release, "the sensor is started");
+        self.tend(release, Process::Child(Box::new(child)), pid, begins_at);
+        Ok(())
+    }
+
+    /// The file that takes what the sensor prints, and where its part begins.
+    fn open_output(&self) -> io::Result<(File, u64)> {
+        let path = self.layout.sensor_output();
+        let length = fs::metadata(&path).map_or(0, |found| found.len());
+        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path)?;
+        if length <= OUTPUT_BYTES {
+            return Ok((file, length));
+        }
+        file.set_len(0)?;
+        Ok((file, 0))
+    }
+
+    fn tend(&mut self, release: Release, process: Process, pid: u32, begins_at: u64) {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        self.orders = Some(orders);
+        self.turn += 1;
+        let tender = Tender {
+            root: self.layout.root().to_owned(),
+            output: self.layout.sensor_output(),
+            begins_at,
+            turn: self.turn,
+            release,
+            pid,
+            process,
+            link: None,
+            asks: Vec::new(),
+            heard: self.heard.clone(),
+        };
+        tokio::spawn(tender.run(inbox));
+    }
+
+    /// Stops the sensor and waits until it is gone. Nothing is heard of it afterwards.
+    pub(super) async fn stop(&mut self) {
+        self.turn += 1;
+        if let Some(orders) = self.orders.take() {
+            let (done, is_done) = oneshot::channel();
+            if orders.send(Order::Stop(done)).await.is_ok() {
+                // An error means that the sensor ended by itself at this very moment.
+                let _ = is_done.await;
+            }
+        }
+        self.stop_stranger().await;
+    }
+
+    /// Ends whoever else holds the sensor's lock.
+    async fn stop_stranger(&self) {
+        let path = self.layout.sensor_lock();
+        let Some(pid) = pid_of(&self.layout) else { return };
+        let mut adopted = Process::Adopted { pid, lock: path };
+        if !adopted.has_ended() {
+            stop(&mut adopted, pid).await;
+        }
+    }
+
+    /// Asks for a canary marked with this generation.
+    pub(super) fn prove(&self, generation: u64) {
+        if let Some(orders) = &self.orders {
+            // A full inbox means that earlier canaries are still to be run; the machine asks again.
+            let _ = orders.try_send(Order::Prove(generation));
+        }
+    }
+}
+
+/// The process id in the lock file. Only good while the lock is held.
+fn pid_of(layout: &Layout) -> Option<u32> {
+    let text = read_limited(&layout.sensor_lock(), LOCK_BYTES).ok().flatten()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
+/// The release a process runs from: by its executable, else by the folder it was told.
+fn release_of(layout: &Layout, pid: u32) -> Option<Release> {
+    let runs = process::runs(pid)?;
+    layout.release_of(&runs.executable).or_else(|| {
+        let at = runs.arguments.iter().position(|argument| argument == Path::new("--release"))?;
+        layout.release_of(runs.arguments.get(at + 1)?)
+    })
+}
+
+enum Process {
+    Child(Box<Child>),
+    Adopted { pid: u32, lock: PathBuf },
+}
+
+impl Process {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Child(_) => false,
+            Self::Adopted { pid, lock } => matches!(lock::is_held(lock), Ok(false)) || process::runs(*pid).is_none(),
+        }
+    }
+
+    /// Waits for the end. Safe to cancel.
+    async fn ended(&mut self) -> Option<ExitStatus> {
+        match self {
+            Self::Child(child) => child.wait().await.ok(),
+            Self::Adopted { .. } => {
+                while !self.has_ended() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Asks, waits, and insists.
+async fn stop(process: &mut Process, pid: u32) {
+    process::ask_to_end(pid);
+    if tokio::time::timeout(STOP_PATIENCE, process.ended()).await.is_err() {
+        tracing::warn!(pid, "the sensor did not end within {} s and is ended", STOP_PATIENCE.as_secs());
+        process::end(pid);
+        process.ended().await;
+    }
+}
+
+/// The task that stays with one sensor process until its end.
+struct Tender {
+    root: PathBuf,
+    output: PathBuf,
+    begins_at: u64,
+    turn: u64,
+    release: Release,
+    pid: u32,
+    process: Process,
+    link: Option<SensorLink>,
+    asks: Vec<u64>,
+    heard: mpsc::Sender<Heard>,
+}
+
+impl Tender {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            tokio::select! {
+                ending = self.process.ended() => {
+                    let death = self.death(ending);
+                    return self.tell(News::Died(death)).await;
+                }
+                order = orders.recv() => match order {
+                    None => return,
+                    Some(Order::Prove(generation)) => {
+                        self.asks.push(generation);
+                        self.pass_on().await;
+                    }
+                    Some(Order::Stop(done)) => {
+                        stop(&mut self.process, self.pid).await;
+                        let _ = done.send(());
+                        return;
+                    }
+                },
+                said = listen(&mut self.link, &self.root, self.pid) => match said {
+                    Ok(Some(status)) => self.tell(News::Status(Box::new(status))).await,
+                    Ok(None) => self.pass_on().await,
+                    Err(error) => {
+                        tracing::debug!(%self.release, "the sensor's socket: {}", super::error::in_one_line(&error));
+                        self.link = None;
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn tell(&self, news: News) {
+        // When nobody listens any more, the updater is going down.
+        let _ = self.heard.send(Heard { turn: self.turn, release: self.release, news }).await;
+    }
+
+    /// Passes waiting asks on, if there is a link.
+    async fn pass_on(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        for generation in std::mem::take(&mut self.asks) {
+            if link.ask(&Ask::Prove { generation }).await.is_err() {
+                self.asks.push(generation);
+                self.link = None;
+                return;
+            }
+        }
+    }
+
+    fn death(&self, ending: Option<ExitStatus>) -> Death {
+        let Some(status) = ending else { return Death::Ended("it ended".to_owned()) };
+        let words = self.last_words();
+        let told = match &words {
+            Some(words) => format!("{}: {words}", process::ending(status)),
+            None => process::ending(status),
+        };
+        if status.code() == Some(REFUSED_CODE) { Death::Refused(words.unwrap_or(told)) } else { Death::Ended(told) }
+    }
+
+    /// The last line that the sensor printed.
+    fn last_words(&self) -> Option<String> {
+        let mut file = File::open(&self.output).ok()?;
+        let end = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(self.begins_at.max(end.saturating_sub(LAST_WORDS_BYTES)))).ok()?;
+        let mut bytes = Vec::new();
+        file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    }
+}
+
+/// The next status; `None` once the link is made. Safe to cancel.
+async fn listen(link: &mut Option<SensorLink>, root: &Path, pid: u32) -> Result<Option<SensorStatus>, LocalError> {
+    if let Some(link) = link {
+        let closed = || LocalError::Io(io::ErrorKind::UnexpectedEof.into());
+        return link.next_status().await?.ok_or_else(closed).map(Some);
+    }
+    let mut fresh = SensorLink::connect(root).await?;
+    if fresh.pid() != Some(pid) {
+        return Err(LocalError::Io(io::ErrorKind::ConnectionRefused.into()));
+    }
+    fresh.ask(&Ask::Watch).await?;
+    *link = Some(fresh);
+    Ok(None)
+}
