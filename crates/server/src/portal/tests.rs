@@ -189,7 +189,7 @@ fn the_strip_draws_rings_cells_the_gate_and_who_is_in_flight() {
     );
     assert_eq!(strip.matches(r#"<a class="cell "#).count(), 5, "one cell per sensor");
     let large = sensors_page(300, Grid::default(), Theme::System);
-    assert_eq!(large.matches(r#"<a class="dot "#).count(), 300, "still one cell per sensor, without names");
+    assert_eq!(large.matches(r#"<li class="dot""#).count(), 300, "still one cell per sensor, without names");
     assert!(sensors_page(3, Grid::default(), Theme::System).contains(r#"id="strip" data-live hidden"#));
 }
 
