@@ -11,6 +11,8 @@ mod name;
 mod repository;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use director::{DIRECTOR_ROOT_KEYS, Director};
