@@ -125,7 +125,7 @@ fn deny(root: &Path) -> Result<()> {
 }
 
 /// Binaries and test programs in one go: built apart they would not agree on the features of what they share.
-fn build(root: &Path) -> Result<()> {
+pub(crate) fn build(root: &Path) -> Result<()> {
     run::succeed(&mut with_workspace(root, "build", &["--all-targets"]))
 }
 
