@@ -218,8 +218,17 @@ impl ClockArguments {
         }
     }
 
+    /// The sensor lives by the same clock, as a party of its own.
     fn for_the_sensor(&self) -> Vec<String> {
-        Vec::new()
+        match (&self.clock, &self.clock_party) {
+            (Some(folder), Some(party)) => vec![
+                "--clock".to_owned(),
+                folder.to_string_lossy().into_owned(),
+                "--clock-party".to_owned(),
+                format!("{party}-sensor"),
+            ],
+            _ => Vec::new(),
+        }
     }
 }
 

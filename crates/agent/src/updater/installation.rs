@@ -57,7 +57,10 @@ impl Installation {
                 let release = *release;
                 Ok(Some(vec![match self.versions.switch_to(release) {
                     Ok(()) => Event::Switched(release),
-                    Err(error) => Event::SwitchFailed { release, reason: in_one_line(&error) },
+                    Err(error) => {
+                        let retryable = matches!(error, VersionError::Io { .. });
+                        Event::SwitchFailed { release, reason: in_one_line(&error), retryable }
+                    }
                 }]))
             }
             Command::CollectGarbage { keep } => {

@@ -14,6 +14,11 @@ const FIRST_STAGING_PAUSE: Duration = Duration::from_secs(5);
 /// The longest such pause.
 const LONGEST_STAGING_PAUSE: Duration = Duration::from_secs(5 * 60);
 
+/// Versions a host remembers as bad; the protocol carries no more.
+const BAD_VERSIONS: usize = 256;
+/// The pause before a way back that the disk refused is tried again.
+const SWITCH_PAUSE: Duration = Duration::from_secs(5);
+
 /// How far the preparation of a release has come in this run of the updater.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) enum Staging {
@@ -232,9 +237,13 @@ impl Machine {
     }
 
     /// The link stayed where it was. An update ends there; a way back that is blocked means staying on what runs.
-    pub(super) fn switch_failed(&mut self, release: Release, reason: &str, now: Timestamp) {
+    pub(super) fn switch_failed(&mut self, release: Release, reason: &str, retryable: bool, now: Timestamp) {
         let Phase::Switching { from, to, purpose } = self.record.phase else { return };
         if to != release {
+            return;
+        }
+        if retryable && matches!(purpose, Purpose::GoBack { .. }) {
+            self.switch_again_at = Some(now + SWITCH_PAUSE);
             return;
         }
         self.record.phase = Phase::Committed;
@@ -242,6 +251,15 @@ impl Machine {
         match purpose {
             Purpose::Update => self.fail(to.version, false, format!("it could not be switched to: {reason}"), now),
             Purpose::GoBack { .. } => self.stay(from, reason),
+        }
+    }
+
+    /// A disk that failed the way back is asked again: the release that was given up must not stay.
+    pub(super) fn keep_going_back(&mut self, now: Timestamp) {
+        if let (Phase::Switching { to, .. }, Some(_)) =
+            (self.record.phase.clone(), self.switch_again_at.take_if(|at| *at <= now))
+        {
+            self.emit(Command::SwitchTo(to));
         }
     }
 
@@ -275,6 +293,10 @@ impl Machine {
         self.fail(failed.version, true, reason, now);
         if is_bad {
             self.record.bad_versions.insert(failed.version, self.record.generation);
+            if self.record.bad_versions.len() > BAD_VERSIONS {
+                // The oldest version is the one least likely to be offered again.
+                self.record.bad_versions.pop_first();
+            }
         }
         self.prove_at = None;
         self.record.phase = Phase::Switching { from: Some(failed), to: base, purpose: Purpose::GoBack { switched_at } };

@@ -36,6 +36,7 @@ pub struct Machine {
     pub(super) proof: Option<DetectionProof>,
     pub(super) prove_at: Option<Timestamp>,
     pub(super) has_garbage: bool,
+    pub(super) switch_again_at: Option<Timestamp>,
     out: Vec<Command>,
 }
 
@@ -60,6 +61,7 @@ impl Machine {
             proof: None,
             prove_at: None,
             has_garbage: true,
+            switch_again_at: None,
             out: Vec::new(),
         }
     }
@@ -72,7 +74,9 @@ impl Machine {
             Event::Prepared(release) => self.prepared(release),
             Event::PrepareFailed { release, reason, retryable } => self.prepare_failed(release, reason, retryable, now),
             Event::Switched(release) => self.switched(release, now),
-            Event::SwitchFailed { release, reason } => self.switch_failed(release, &reason, now),
+            Event::SwitchFailed { release, reason, retryable } => {
+                self.switch_failed(release, &reason, retryable, now);
+            }
             Event::SensorReady(release) => self.sensor_ready(release, now),
             Event::SensorNotReady(release) => self.sensor_not_ready(release, now),
             Event::SensorDied(death) => self.sensor_died(death, now),
@@ -89,6 +93,7 @@ impl Machine {
         self.enforce_clearance_deadline(now);
         self.consider_desired(now);
         self.keep_preparing(now);
+        self.keep_going_back(now);
         self.keep_one_sensor(now);
         self.keep_proving(now);
         self.sweep();
@@ -126,10 +131,9 @@ impl Machine {
     /// When to call [`Self::handle`] with [`Event::Tick`] if nothing else happens before.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Timestamp> {
-        [self.sensor_wakes_at(), self.staging_wakes_at(), self.clearance_wakes_at(), self.prove_wakes_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let sensor = [self.sensor_wakes_at(), self.prove_wakes_at()];
+        let attempt = [self.staging_wakes_at(), self.clearance_wakes_at(), self.switch_again_at];
+        sensor.into_iter().chain(attempt).flatten().min()
     }
 
     /// What is durable on this host (or about to be).

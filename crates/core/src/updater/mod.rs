@@ -89,6 +89,8 @@ pub enum Event {
         release: Release,
         /// Why.
         reason: String,
+        /// Whether the disk failed, rather than the release being unfit: a way back is then tried again.
+        retryable: bool,
     },
     /// The sensor that runs from this release has its rules loaded and follows its log.
     SensorReady(Release),

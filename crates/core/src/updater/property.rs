@@ -21,6 +21,8 @@ enum Step {
     KillUpdaterAfter(usize),
     PowerCut,
     LoseRecord,
+    /// The disk fails the next switches.
+    FailSwitches(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0usize..6).prop_map(Step::KillUpdaterAfter),
         1 => Just(Step::PowerCut),
         1 => Just(Step::LoseRecord),
+        1 => (1u32..4).prop_map(Step::FailSwitches),
     ]
 }
 
@@ -72,6 +75,7 @@ fn take(host: &mut Host, step: Step) {
         Step::KillUpdater => host.restart(),
         Step::KillUpdaterAfter(commands) => host.dies_after = Some(commands),
         Step::PowerCut => host.power_cut(),
+        Step::FailSwitches(count) => host.failing_switches = count,
         Step::LoseRecord => {
             // Only between updates: a lost record during a trial is a separate promise, tested by itself.
             if host.machine.record().phase == Phase::Committed

@@ -86,7 +86,7 @@ impl Machine {
                 return;
             }
             Phase::Switching { to, purpose: Purpose::Update | Purpose::GoBack { .. }, .. } => {
-                self.switch_failed(to, "its folder is gone", now);
+                self.switch_failed(to, "its folder is gone", false, now);
             }
             Phase::Trial { to, .. } | Phase::AwaitingClearance { to, .. } if is_there(to) => {
                 self.relink(Some(to), disk);

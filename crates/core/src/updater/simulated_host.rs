@@ -53,6 +53,8 @@ pub(super) struct Host {
     due: VecDeque<Event>,
     /// Stop carrying out commands after so many: the updater was killed.
     pub(super) dies_after: Option<usize>,
+    /// So many switches fail because the disk does.
+    pub(super) failing_switches: u32,
 }
 
 impl Host {
@@ -74,6 +76,7 @@ impl Host {
             desired: Desired::default(),
             due: VecDeque::new(),
             dies_after: None,
+            failing_switches: 0,
         };
         host.greet();
         host.carry_out(commands);
@@ -245,11 +248,19 @@ impl Host {
             Command::SwitchTo(release) => {
                 self.log.push(format!("switch {}", release.version));
                 self.assert_decision_is_durable(release);
-                if self.disk.versions.contains(&release) {
+                if self.failing_switches > 0 {
+                    self.failing_switches -= 1;
+                    let reason = "the disk is full".into();
+                    self.due.push_back(Event::SwitchFailed { release, reason, retryable: true });
+                } else if self.disk.versions.contains(&release) {
                     self.disk.link = Some(release);
                     self.due.push_back(Event::Switched(release));
                 } else {
-                    self.due.push_back(Event::SwitchFailed { release, reason: "its folder is gone".into() });
+                    self.due.push_back(Event::SwitchFailed {
+                        release,
+                        reason: "its folder is gone".into(),
+                        retryable: false,
+                    });
                 }
             }
             Command::StartSensor(release) => {

@@ -295,6 +295,28 @@ fn a_version_that_keeps_dying_while_it_waits_is_given_up() {
 }
 
 #[test]
+fn a_disk_that_fails_the_way_back_is_asked_again() {
+    let mut host = Host::running(254);
+    host.behaviours.insert(version(255), Behaviour::Unhealthy);
+    host.want(255);
+    host.check_in();
+    host.failing_switches = 3;
+    host.minutes(11, true);
+    assert_is_back(&host);
+}
+
+#[test]
+fn a_disk_that_fails_an_update_leaves_what_runs() {
+    let mut host = Host::running(254);
+    host.failing_switches = 1;
+    host.want(255);
+    host.check_in();
+    assert_eq!(host.disk.running, Running::Release(release(254)));
+    assert_eq!(reason(&host), "it could not be switched to: the disk is full");
+    assert!(matches!(host.machine.progress(), UpdateProgress::Failed { reverted: false, .. }));
+}
+
+#[test]
 fn a_lost_record_is_made_up_from_the_disk_and_the_sensor_stays_up() {
     let mut host = updating(Behaviour::Ok);
     host.minutes(2, true);

@@ -1,0 +1,8 @@
+//! The updater on real disks, real processes and real sockets, with everything cut, torn and killed.
+
+mod crash;
+mod fake_sensor;
+mod gateway;
+mod host;
+mod peers;
+mod service;
