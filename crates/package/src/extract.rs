@@ -1,5 +1,8 @@
 //! Puts a package on the disk, or only reads its manifest and release description; after its hash matched, never before.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};

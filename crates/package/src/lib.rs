@@ -17,5 +17,5 @@ pub use extract::{ExtractError, PackageInfo, extract, inspect};
 pub use manifest::{FileEntry, Manifest};
 pub use mirror::{Mirror, MirrorError, Published, verify_folder, verify_published};
 pub use path::{PackagePath, PathError};
-pub use trust::{Approved, FetchError, FloorHealth, Refreshed, Repo, TrustConfig, Verifier, VerifyError};
+pub use trust::{Approved, FetchError, Fetched, FloorHealth, Refreshed, Repo, TrustConfig, Verifier, VerifyError};
 pub use tuf::{Director, ImageAuthor, RepositoryError, SigningKey};

@@ -2,6 +2,9 @@
 //!
 //! The control plane has none of the author's keys; it can only carry what they signed, and never an older state.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,7 @@ use watchpost_core::time::Timestamp;
 
 use crate::digest::{Sha256Hex, hash_reader};
 use crate::durable::{self, Placing};
-use crate::trust::{FetchError, Judged, KeepNothing, Trust, judge};
+use crate::trust::{Fetched, Judged, KeepNothing, Trust, judge};
 use crate::tuf::{METADATA, SignedTarget, TARGETS, is_target_name, target_file};
 
 /// Largest metadata file that is taken in, in bytes.
@@ -130,7 +133,7 @@ fn look(
     used: &mut BTreeMap<String, Vec<u8>>,
     now: Timestamp,
 ) -> Result<Judged, MirrorError> {
-    let mut fetch = |name: &str, _: u64| -> Result<Option<Vec<u8>>, FetchError> {
+    let mut fetch = |name: &str, _: u64| -> Fetched {
         let found = get(name);
         if let Some(bytes) = &found {
             used.insert(name.to_owned(), bytes.clone());

@@ -2,6 +2,7 @@
 //!
 //! Never approves a package on one repository's word, nor by the host's own clock.
 
+mod error;
 mod floor;
 mod judge;
 mod mailbox;
@@ -11,8 +12,9 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
+pub use error::VerifyError;
 pub use floor::{Floor, FloorHealth, RepositoryFloor, RoleFloor};
 pub(crate) use judge::{Judged, Trust, judge};
-pub use mailbox::FetchError;
+pub use mailbox::{FetchError, Fetched};
 pub(crate) use store::KeepNothing;
-pub use verifier::{Approved, Refreshed, Repo, TrustConfig, Verifier, VerifyError};
+pub use verifier::{Approved, Refreshed, Repo, TrustConfig, Verifier};

@@ -245,9 +245,9 @@ struct Source<R> {
 
 impl<R: Read> Source<R> {
     fn fill(&mut self, bytes: &mut [u8], what: &'static str) -> Result<(), CabError> {
-        self.reader.read_exact(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => CabError::Truncated(what),
-            _ => CabError::Read(error),
+        self.reader.read_exact(bytes).map_err(|error| {
+            let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
+            if is_end { CabError::Truncated(what) } else { CabError::Read(error) }
         })?;
         self.hasher.update(bytes);
         self.position += bytes.len() as u64;

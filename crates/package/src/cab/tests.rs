@@ -233,7 +233,7 @@ fn what_cannot_be_packed_is_refused_and_leaves_nothing() {
     assert!(refused(&|dir| fs::write(dir.join("manifest.json"), "x").unwrap()).starts_with("Manifest(Tree"));
     let zeros = |dir: &Path| fs::write(dir.join("zeros"), vec![0; 64 << 20]).unwrap();
     assert!(refused(&zeros).starts_with("Profile(Ratio"));
-    let sparse = |dir: &Path| fs::File::create(dir.join("big")).unwrap().set_len(MAX_UNPACKED).unwrap();
+    let sparse = |dir: &Path| fs::File::create(dir.join("big")).unwrap().set_len(MAX_UNPACKED + 1).unwrap();
     assert!(refused(&sparse).starts_with("TooLarge"));
     let from = folder();
     let missing = build(from.path(), &release(), Path::new("/nonexistent/p.cab")).unwrap_err();

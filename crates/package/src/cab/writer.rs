@@ -119,7 +119,11 @@ fn member(path: PathBuf, name: &str) -> Result<Member, BuildError> {
     let failed = |source| BuildError::Io { path: path.clone(), source };
     let in_package = name.parse().map_err(|source| BuildError::Path { path: path.clone(), source })?;
     let file = File::open(&path).map_err(failed)?;
-    let runs = file.metadata().map_err(failed)?.permissions().mode() & 0o111 != 0;
+    let facts = file.metadata().map_err(failed)?;
+    if facts.len() > MAX_UNPACKED {
+        return Err(BuildError::TooLarge(facts.len()));
+    }
+    let runs = facts.permissions().mode() & 0o111 != 0;
     let (size, sha256) = hash_reader(file, MAX_UNPACKED).map_err(failed)?;
     let mode = if runs { Mode::Executable } else { Mode::Plain };
     let entry = FileEntry { path: in_package, size, sha256, mode };

@@ -8,7 +8,7 @@ use crate::digest::Sha256Hex;
 use crate::tuf::{SignedTarget, issued_at, to_jiff};
 
 use super::floor::{RepositoryFloor, RoleFloor};
-use super::mailbox::{FetchError, Mailbox};
+use super::mailbox::{Fetched, Mailbox};
 
 /// What a repository says, after every signature, version and expiry was found good.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Trust<'a, S> {
 /// Refreshes one repository through `fetch` and judges it by `now`.
 pub(crate) fn judge(
     trust: Trust<'_, impl MetadataStore + 'static>,
-    fetch: &mut dyn FnMut(&str, u64) -> Result<Option<Vec<u8>>, FetchError>,
+    fetch: &mut dyn FnMut(&str, u64) -> Fetched,
     now: Timestamp,
 ) -> sigstore_tuf::Result<Judged> {
     let mailbox = Mailbox::default();

@@ -12,13 +12,14 @@ use sigstore_tuf::transport::{FetchFuture, Repository};
 #[error("{0}")]
 pub struct FetchError(pub String);
 
-type Answer = Result<Option<Vec<u8>>, FetchError>;
+/// What fetching a file gave; `Ok(None)`: there is no such file.
+pub type Fetched = Result<Option<Vec<u8>>, FetchError>;
 
 /// One question at a time, and its answer.
 #[derive(Default)]
 struct Letter {
     question: Option<(String, u64)>,
-    answer: Option<Answer>,
+    answer: Option<Fetched>,
 }
 
 /// The end of the mailbox that sigstore-tuf holds.
@@ -34,7 +35,7 @@ impl Mailbox {
     pub(super) fn run<T>(
         &self,
         work: impl Future<Output = T>,
-        fetch: &mut dyn FnMut(&str, u64) -> Answer,
+        fetch: &mut dyn FnMut(&str, u64) -> Fetched,
     ) -> Option<T> {
         let mut work = pin!(work);
         let mut context = Context::from_waker(Waker::noop());

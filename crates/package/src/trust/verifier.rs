@@ -3,27 +3,27 @@
 //! Blocking: call it from a thread that may wait.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use watchpost_core::release::{ReleaseError, SENSOR_COMPONENT, SignedRelease};
+use watchpost_core::release::{SENSOR_COMPONENT, SignedRelease};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
 use crate::digest::Sha256Hex;
 use crate::durable;
-use crate::extract::{ExtractError, PackageInfo, extract};
+use crate::extract::{PackageInfo, extract};
 use crate::tuf::{SignedTarget, is_target_name};
 
+use super::error::VerifyError;
 use super::floor::{Floor, FloorHealth, Sunk};
 use super::judge::{Judged, Trust, judge};
-use super::mailbox::FetchError;
+use super::mailbox::Fetched;
 use super::store::DurableStore;
 
 /// Largest root, in bytes.
 const MAX_ROOT: u64 = 512_000;
-const FIRST_ROOT: &str = "1.root.json";
+pub(super) const FIRST_ROOT: &str = "1.root.json";
 
 /// One of the two repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,146 +55,6 @@ pub struct TrustConfig {
     pub director_root: Sha256Hex,
     /// Whether this host has installed anything before: then an absent floor is a lost one.
     pub established: bool,
-}
-
-/// Why something is not believed.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// A file of the trust folder cannot be read or written.
-    #[error("{path} cannot be read or written")]
-    Io {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Both copies of the floor are gone.
-    #[error("the rollback floor in {0} is lost: look at the disk, then set this host up anew")]
-    FloorLost(PathBuf),
-    /// The director's first root could not be fetched.
-    #[error("the first root of the director could not be fetched")]
-    Fetch(#[source] FetchError),
-    /// The director has no first root.
-    #[error("the director has no {FIRST_ROOT}")]
-    NoDirectorRoot,
-    /// The director is another one than the access key names.
-    #[error(
-        "the director's first root has SHA-256 {is} and the access key names {expected}: this is another control plane"
-    )]
-    DirectorRoot {
-        /// From the access key.
-        expected: Sha256Hex,
-        /// What was served.
-        is: Sha256Hex,
-    },
-    /// sigstore-tuf refuses the metadata, or it could not be fetched.
-    #[error("the {repo} repository is refused")]
-    Refused {
-        /// Which repository.
-        repo: Repo,
-        /// Why.
-        #[source]
-        source: Box<sigstore_tuf::Error>,
-    },
-    /// A document is older than one this host has seen.
-    #[error("the {role} of the {repo} repository went back from {floor} to {offered}")]
-    Rollback {
-        /// Which repository.
-        repo: Repo,
-        /// Which document.
-        role: &'static str,
-        /// The highest version seen.
-        floor: u64,
-        /// The version offered.
-        offered: u64,
-    },
-    /// Verified metadata could not be kept.
-    #[error("verified metadata could not be kept: free space on the disk")]
-    Store(#[source] io::Error),
-    /// `approve` before `refresh`.
-    #[error("nothing can be approved before a refresh has succeeded")]
-    NotRefreshed,
-    /// A name that no target has.
-    #[error("“{0}” is no target name")]
-    Name(String),
-    /// One of the repositories does not name the target, or not as a release.
-    #[error("the {repo} repository does not name {name} as a release: only what both repositories name is installed")]
-    NotNamed {
-        /// Which repository.
-        repo: Repo,
-        /// The target.
-        name: String,
-    },
-    /// The repositories mean different things by the name.
-    #[error("the two repositories differ in the {field} of {name}")]
-    Differ {
-        /// The target.
-        name: String,
-        /// `length`, `sha256` or `custom`.
-        field: &'static str,
-    },
-    /// A package for something else.
-    #[error("{name} is a {component}, not a {SENSOR_COMPONENT}")]
-    Component {
-        /// The target.
-        name: String,
-        /// What it is for.
-        component: String,
-    },
-    /// An older release than one that was committed here.
-    #[error("release number {offered} is older than number {floor}, which was committed on this host")]
-    Counter {
-        /// The highest committed.
-        floor: u64,
-        /// The one offered.
-        offered: u64,
-    },
-    /// The running version is too old to be updated directly.
-    #[error("this release needs version {needs} or newer to start from, and {runs} runs: install one in between")]
-    Base {
-        /// The oldest base.
-        needs: Version,
-        /// What runs.
-        runs: Version,
-    },
-    /// The package is not what was approved.
-    #[error("the package is refused")]
-    Package(#[source] Box<ExtractError>),
-    /// The package is another release than its target says.
-    #[error("the package is another release than was signed")]
-    Release(#[source] ReleaseError),
-}
-
-impl VerifyError {
-    /// Whether nothing was found wrong yet: the files could not be fetched, so trying again later makes sense.
-    #[must_use]
-    pub fn is_transport(&self) -> bool {
-        match self {
-            Self::Refused { source, .. } => matches!(**source, sigstore_tuf::Error::Transport { .. }),
-            Self::Fetch(_) | Self::NoDirectorRoot => true,
-            Self::Io { .. }
-            | Self::FloorLost(_)
-            | Self::DirectorRoot { .. }
-            | Self::Rollback { .. }
-            | Self::Store(_)
-            | Self::NotRefreshed
-            | Self::Name(_)
-            | Self::NotNamed { .. }
-            | Self::Differ { .. }
-            | Self::Component { .. }
-            | Self::Counter { .. }
-            | Self::Base { .. }
-            | Self::Package(_)
-            | Self::Release(_) => false,
-        }
-    }
-
-    /// Whether metadata has expired: updates wait, the sensor does not (decision 8).
-    #[must_use]
-    pub fn is_expiry(&self) -> bool {
-        matches!(self, Self::Refused { source, .. } if matches!(**source, sigstore_tuf::Error::Expired { .. }))
-    }
 }
 
 /// A package that both repositories name, with everything by which to recognise it.
@@ -298,7 +158,7 @@ impl Verifier {
     /// When anything is not to be believed; nothing can be approved then.
     pub fn refresh(
         &mut self,
-        fetch: &mut dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError>,
+        fetch: &mut dyn FnMut(Repo, &str, u64) -> Fetched,
         server_time: Timestamp,
     ) -> Result<Refreshed, VerifyError> {
         self.judged = None;
@@ -365,10 +225,7 @@ impl Verifier {
     }
 
     /// The first root of the director: kept, or fetched; in both cases the one that the access key names.
-    fn director_root(
-        &self,
-        fetch: &mut dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError>,
-    ) -> Result<Vec<u8>, VerifyError> {
+    fn director_root(&self, fetch: &mut dyn FnMut(Repo, &str, u64) -> Fetched) -> Result<Vec<u8>, VerifyError> {
         let expected = self.config.director_root;
         let path = self.config.dir.join("director").join(FIRST_ROOT);
         if let Ok(Some(kept)) = durable::read_limited(&path, MAX_ROOT)
@@ -392,7 +249,7 @@ fn look(
     repo: Repo,
     pinned: &[u8],
     store: &DurableStore,
-    fetch: &mut dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError>,
+    fetch: &mut dyn FnMut(Repo, &str, u64) -> Fetched,
     now: Timestamp,
 ) -> Result<Judged, VerifyError> {
     let trust = Trust { pinned, store: store.clone() };

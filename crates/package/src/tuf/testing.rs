@@ -95,6 +95,13 @@ impl World {
         SignedTarget { name: name.to_owned(), length: info.length, sha256: info.sha256, custom }
     }
 
+    /// Some file outside of the repositories.
+    pub(crate) fn host_file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
     fn sign(&mut self, target: &SignedTarget, now: Timestamp) {
         let keys = [self.targets_key(0), self.targets_key(2)];
         let file = self.package(&target.name);

@@ -49,7 +49,8 @@ fn the_documents_say_what_the_design_says() {
     assert_eq!(signed(Repo::Director, "2.snapshot.json")["expires"], json!("2026-01-12T00:00:00Z"));
     assert_eq!(signed(Repo::Director, "2.targets.json")["expires"], json!("2027-01-05T00:00:00Z"));
     let custom = signed(Repo::Director, "2.targets.json")["targets"][NAME]["custom"].clone();
-    let expected = json!({"component": "sensor", "version": "2.255.1.0", "releaseCounter": 1, "minimumBaseVersion": null});
+    let expected =
+        json!({"component": "sensor", "version": "2.255.1.0", "releaseCounter": 1, "minimumBaseVersion": null});
     assert_eq!(custom, expected);
 }
 
