@@ -3,8 +3,13 @@
 //! No clock, no randomness, no I/O. See `ARCHITECTURE.md` for the map.
 
 pub mod access_key;
+pub mod catalogue;
+pub mod health;
 pub mod id;
+pub mod policy;
 pub mod release;
+pub mod rollout;
+pub mod sensor;
 pub mod sync;
 pub mod time;
 pub mod updater;

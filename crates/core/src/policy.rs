@@ -1,0 +1,321 @@
+//! Every number that may change, with its default and where it comes from. One file, so that none hides in the code.
+//!
+//! In the docs of the fields, S: a sentence of the product documents fixes it; L: a linked public page gives it;
+//! P: this project's choice. A value here decides nothing by itself; the rooms that use it do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const SECOND: u64 = 1;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const GIBIBYTE: u64 = 1 << 30;
+const MEBIBYTE: u64 = 1 << 20;
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * MINUTE)
+}
+const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * HOUR)
+}
+const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * DAY)
+}
+
+/// All policy values.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Policy {
+    /// Check-ins and silence.
+    pub contact: ContactPolicy,
+    /// Releases on their way through the fleet.
+    pub rollout: RolloutPolicy,
+    /// Health issues.
+    pub health: HealthPolicy,
+    /// Client certificates.
+    pub certificate: CertificatePolicy,
+    /// What a sensor leaves to its host.
+    pub resources: ResourcePolicy,
+    /// From generation 2 to 3.
+    pub migration: MigrationPolicy,
+    /// Network sensors.
+    pub network: NetworkPolicy,
+    /// What is kept how long.
+    pub retention: RetentionPolicy,
+}
+
+/// Check-ins and what silence means. All silence counts from the later of the last contact and one interval after the
+/// server was ready again (L).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContactPolicy {
+    /// Time between two check-ins of a host (P).
+    pub check_in: Duration,
+    /// Share by which a check-in is moved to and fro, in percent (P).
+    pub check_in_jitter_percent: u32,
+    /// Silence that opens “stopped communicating” (L: 5 min).
+    pub stopped_communicating_after: Duration,
+    /// Silence after which a sensor is Disconnected and its service status Unknown (S: “any communication from this
+    /// sensor in 10 minutes”).
+    pub disconnected_after: Duration,
+    /// More than this without pulling configuration is Start failed (S: “more than 30 minutes”).
+    pub start_failed_after: Duration,
+}
+
+impl Default for ContactPolicy {
+    fn default() -> Self {
+        Self {
+            check_in: minutes(1),
+            check_in_jitter_percent: 10,
+            stopped_communicating_after: minutes(5),
+            disconnected_after: minutes(10),
+            start_failed_after: minutes(30),
+        }
+    }
+}
+
+/// How many sensors of a ring may fail before the rollout halts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureBudget {
+    /// Share of the ring in hundredths of a percent.
+    pub share: u32,
+    /// At least so many, however small the ring.
+    pub at_least: u32,
+}
+
+impl FailureBudget {
+    /// Failures a ring of so many sensors bears: max(at least, floor(share of the ring)).
+    #[must_use]
+    pub fn tolerated(self, ring: u32) -> u32 {
+        let share = u64::from(self.share) * u64::from(ring) / 10_000;
+        u32::try_from(share).unwrap_or(u32::MAX).max(self.at_least)
+    }
+}
+
+/// How a release goes through the fleet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutPolicy {
+    /// From publication to the start in the delayed ring (S: “a delay of 72 hours”).
+    pub delayed_ring: Duration,
+    /// A hard cap over all rollouts, set by somebody. `None`: one at a time, or the adaptive pace for a long ring (S, P).
+    pub max_in_flight: Option<u32>,
+    /// A ring that would take longer than this one at a time uses the adaptive pace (P: 24 h).
+    pub longest_serial_ring: Duration,
+    /// The widest step of the adaptive pace in percent of the ring (P: 10 %).
+    pub adaptive_widest_percent: u32,
+    /// The widest step of the adaptive pace in sensors (P: 500).
+    pub adaptive_widest: u32,
+    /// What one sensor is expected to take from hand-out to clearance: two check-ins, for the plan's end date (P).
+    pub expected_step: Duration,
+    /// From hand-out to switch (P: 30 min).
+    pub staging_deadline: Duration,
+    /// From the switch to clearance, and the longest silence of a sensor in flight (P: 10 min).
+    pub clearance_deadline: Duration,
+    /// Failures a ring bears (P: the larger of 1 and 2 %).
+    pub failure_budget: FailureBudget,
+    /// Sensors that must stay watching, per zone name (none unless declared).
+    pub coverage: BTreeMap<String, u32>,
+    /// Releases behind from which a sensor is Outdated (S: “at least three versions behind”).
+    pub outdated_from: u32,
+    /// Whether hosts may be restarted for a major package; off: staged, waiting for restart (S, P).
+    pub restart_for_major: bool,
+}
+
+impl Default for RolloutPolicy {
+    fn default() -> Self {
+        Self {
+            delayed_ring: hours(72),
+            max_in_flight: None,
+            longest_serial_ring: hours(24),
+            adaptive_widest_percent: 10,
+            adaptive_widest: 500,
+            expected_step: minutes(2),
+            staging_deadline: minutes(30),
+            clearance_deadline: minutes(10),
+            failure_budget: FailureBudget { share: 200, at_least: 1 },
+            coverage: BTreeMap::new(),
+            outdated_from: 3,
+            restart_for_major: false,
+        }
+    }
+}
+
+/// Health issues and the conditions behind them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthPolicy {
+    /// How long an issue stays suppressed (L: 7 days).
+    pub suppressed_for: Duration,
+    /// How often the configuration of a host is audited (L: once a day).
+    pub configuration_audit_every: Duration,
+    /// Failed name resolutions above this share open an issue, in percent (L: 90 %).
+    pub name_resolution_failures_percent: u32,
+    /// A directory password that expires sooner opens an issue (L: 30 days).
+    pub password_expiry_within: Duration,
+}
+
+impl Default for HealthPolicy {
+    fn default() -> Self {
+        Self {
+            suppressed_for: days(7),
+            configuration_audit_every: days(1),
+            name_resolution_failures_percent: 90,
+            password_expiry_within: days(30),
+        }
+    }
+}
+
+/// Client certificates of hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificatePolicy {
+    /// How long one is valid (S: 2 years).
+    pub validity: Duration,
+    /// How long before expiry renewal begins (P: 60 days).
+    pub renewal_before: Duration,
+    /// Over how long the renewals of a fleet are spread (P: 14 days).
+    pub renewal_spread: Duration,
+    /// Less validity than this opens an issue (L: 21 days).
+    pub issue_before: Duration,
+    /// When the one before is removed after the next was first used, if it was used again (P: 7 days).
+    pub previous_kept: Duration,
+}
+
+impl Default for CertificatePolicy {
+    fn default() -> Self {
+        Self {
+            validity: days(2 * 365),
+            renewal_before: days(60),
+            renewal_spread: days(14),
+            issue_before: days(21),
+            previous_kept: days(7),
+        }
+    }
+}
+
+/// What a sensor leaves to its host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResourcePolicy {
+    /// Memory and processor time a host keeps free, in percent (S: “at least 15 %”).
+    pub kept_free_percent: u32,
+    /// How often that is looked at (L: 10 s).
+    pub checked_every: Duration,
+    /// Breaches in a row after which the sensor is stopped and started again (L: 3).
+    pub breaches: u32,
+    /// Processor time of generation 3 at most, in percent (L: 30 %).
+    pub v3_processor_percent: u32,
+    /// Memory of generation 3 at most, in bytes (L: 1.5 GB).
+    pub v3_memory: u64,
+}
+
+impl Default for ResourcePolicy {
+    fn default() -> Self {
+        Self {
+            kept_free_percent: 15,
+            checked_every: Duration::from_secs(10),
+            breaches: 3,
+            v3_processor_percent: 30,
+            v3_memory: GIBIBYTE * 3 / 2,
+        }
+    }
+}
+
+/// The way from generation 2 to 3.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MigrationPolicy {
+    /// What one usually takes (S: 20 min).
+    pub usual: Duration,
+    /// When it is reverted by itself (S: 2 h).
+    pub deadline: Duration,
+    /// How long it can be rolled back before it is committed (S: 7 days).
+    pub observation: Duration,
+    /// The oldest platform agent that can host generation 3 (S: 10.8735).
+    pub platform_agent_minimum: (u32, u32),
+    /// The oldest build of the operating system per line; a line that is not named is Not ready (S, P).
+    pub build_minimum: BTreeMap<u32, u32>,
+}
+
+impl Default for MigrationPolicy {
+    fn default() -> Self {
+        Self {
+            usual: minutes(20),
+            deadline: hours(2),
+            observation: days(7),
+            platform_agent_minimum: (10, 8735),
+            build_minimum: BTreeMap::from([(20_348, 4893)]),
+        }
+    }
+}
+
+/// Network sensors, their files and their releases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkPolicy {
+    /// Silence that shows the “disconnected” message (L: 5 min).
+    pub disconnected_message_after: Duration,
+    /// No packet on any monitored interface for so long is “no traffic” (P: 10 min).
+    pub no_traffic_after: Duration,
+    /// The stretch over which unstable traffic is judged (P: 15 min).
+    pub unstable_within: Duration,
+    /// Reconnects in that stretch that make it unstable (P: 3).
+    pub unstable_reconnects: u32,
+    /// Late check-ins in that stretch that make it unstable, in percent (P: 20 %).
+    pub unstable_late_percent: u32,
+    /// Sensors in one remote update request at most (L: 10).
+    pub remote_update_bulk: u32,
+    /// How long a release is supported after its month (L: 1 year).
+    pub supported_for: Duration,
+    /// An activation file must be uploaded so soon after it was made (L: 14 days).
+    pub activation_file_valid: Duration,
+    /// How long an activation command's token may be used (P: 14 days).
+    pub activation_command_valid: Duration,
+    /// How long a password recovery file may be used, once (P: 24 h).
+    pub recovery_file_valid: Duration,
+}
+
+impl Default for NetworkPolicy {
+    fn default() -> Self {
+        Self {
+            disconnected_message_after: minutes(5),
+            no_traffic_after: minutes(10),
+            unstable_within: minutes(15),
+            unstable_reconnects: 3,
+            unstable_late_percent: 20,
+            remote_update_bulk: 10,
+            supported_for: days(365),
+            activation_file_valid: days(14),
+            activation_command_valid: days(14),
+            recovery_file_valid: hours(24),
+        }
+    }
+}
+
+/// What a sensor and the control plane keep, and how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetentionPolicy {
+    /// Devices, from their last activity (L: 90 days).
+    pub devices: Duration,
+    /// Alerts, from their first detection (L: 90 days).
+    pub alerts: Duration,
+    /// Size of one log file in bytes (L: 50 MB).
+    pub log_file: u64,
+    /// Log files that are kept (L: 10).
+    pub log_files: u32,
+    /// Captured packets that were fetched to the control plane (L: 48 h).
+    pub fetched_capture: Duration,
+}
+
+impl Default for RetentionPolicy {
+    fn default() -> Self {
+        Self { devices: days(90), alerts: days(90), log_file: 50 * MEBIBYTE, log_files: 10, fetched_capture: hours(48) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_bears_two_percent_and_at_least_one() {
+        let budget = RolloutPolicy::default().failure_budget;
+        for (ring, tolerated) in [(0, 1), (1, 1), (99, 1), (100, 2), (149, 2), (150, 3), (1_000, 20)] {
+            assert_eq!(budget.tolerated(ring), tolerated, "ring of {ring}");
+        }
+    }
+}

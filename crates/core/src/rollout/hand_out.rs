@@ -1,0 +1,217 @@
+//! Whose turn it is: slots, pace, coverage, and the first installation.
+
+use std::collections::BTreeMap;
+
+use super::planner::Planner;
+use super::record::{Flight, Skip};
+use super::standing::{SkipReason, Standing, ring_in, watching_by_zone};
+use super::{Event, Fleet, Pace, Ring, RolloutState, Wake, What};
+use crate::id::SensorId;
+use crate::sensor::{Context, Sensor, is_watching};
+use crate::version::Version;
+
+/// The places that are free at this look.
+struct Slots {
+    /// Free across all rollouts; `None`: no cap across them.
+    everywhere: Option<u32>,
+    /// Free per rollout and ring, filled in when first asked for.
+    rings: BTreeMap<(Version, Ring), u32>,
+}
+
+impl Planner {
+    /// Starts every sensor whose turn it is.
+    pub(super) fn hand_out(&mut self, fleet: &mut Fleet, context: &Context<'_>, wake: &mut Wake) {
+        let mut watching = watching_by_zone(fleet, context);
+        let flights = flights_by_ring(fleet);
+        let mut slots = self.slots(fleet, &flights, context, wake);
+        for (id, sensor) in fleet.iter_mut() {
+            if sensor.version().is_none() {
+                self.first_installation(sensor, context, wake);
+                continue;
+            }
+            let Standing::Next(version) = self.standing(sensor, context) else {
+                forget_skip(sensor, wake);
+                continue;
+            };
+            if !self.rollouts.get(&version).is_some_and(|rollout| rollout.state.hands_out()) {
+                forget_skip(sensor, wake);
+                continue;
+            }
+            let place = (version, Ring::of(sensor));
+            let obstacle = Self::obstacle(sensor, version, context);
+            if let Some(reason) = obstacle {
+                skip(sensor, version, reason, context, wake);
+            } else if slots.has(place) {
+                if leaves_zone_short(sensor, &watching, context) {
+                    skip(sensor, version, SkipReason::Coverage, context, wake);
+                    continue;
+                }
+                slots.take(place);
+                uncount(sensor, &mut watching, context);
+                self.start(*id, sensor, place, context, wake);
+            } else {
+                forget_skip(sensor, wake);
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        id: SensorId,
+        sensor: &mut Sensor,
+        (version, ring): (Version, Ring),
+        context: &Context<'_>,
+        wake: &mut Wake,
+    ) {
+        let Some(from) = sensor.version() else { return };
+        let at = context.now;
+        sensor.update.skip = None;
+        sensor.update.failure.take_if(|failure| failure.version == version);
+        sensor.update.want(Some(version), false, context.catalogue);
+        let generation = sensor.update.desired.generation;
+        sensor.update.flight = Some(Flight { version, from, ring, generation, started_at: at, switched_at: None });
+        wake.sensors.insert(id);
+        if let Some(rollout) = self.rollouts.get_mut(&version) {
+            if rollout.state == RolloutState::Planned {
+                rollout.state = RolloutState::Running;
+                wake.events.push(Event { at, sensor: None, version, what: What::Started });
+            }
+            rollout.pace.entry(ring).or_default().begun = true;
+            wake.rollouts.insert(version);
+        }
+        wake.events.push(Event { at, sensor: Some(id), version, what: What::Started });
+    }
+
+    /// The slots that are free now, after every ring that finished a step has taken its next pace.
+    fn slots(
+        &mut self,
+        fleet: &Fleet,
+        flights: &BTreeMap<(Version, Ring), u32>,
+        context: &Context<'_>,
+        wake: &mut Wake,
+    ) -> Slots {
+        let in_flight: u32 = flights.values().sum();
+        if let Some(cap) = context.policy.rollout.max_in_flight {
+            let left = cap.saturating_sub(in_flight);
+            return Slots { everywhere: Some(left), rings: BTreeMap::new() };
+        }
+        let sizes = self.ring_sizes(fleet);
+        let (mut rings, mut is_adaptive) = (BTreeMap::new(), false);
+        for (place, size) in sizes {
+            let (version, ring) = place;
+            let busy = flights.get(&place).copied().unwrap_or(0);
+            let one_by_one = context.policy.rollout.expected_step.saturating_mul(size);
+            let mut free = u32::from(busy == 0);
+            if one_by_one > context.policy.rollout.longest_serial_ring {
+                is_adaptive = true;
+                let widest = (size * context.policy.rollout.adaptive_widest_percent / 100)
+                    .clamp(1, context.policy.rollout.adaptive_widest);
+                free = self.next_step(version, ring, busy, widest, wake);
+            }
+            rings.insert(place, free);
+        }
+        // One after another means one, whichever rollout or ring it is in.
+        let everywhere = (!is_adaptive).then(|| 1_u32.saturating_sub(in_flight));
+        Slots { everywhere, rings }
+    }
+
+    /// The adaptive pace: 1, doubling after each clean step and halving after one with a failure.
+    fn next_step(&mut self, version: Version, ring: Ring, busy: u32, widest: u32, wake: &mut Wake) -> u32 {
+        let Some(rollout) = self.rollouts.get_mut(&version) else { return 0 };
+        let pace = rollout.pace.entry(ring).or_default();
+        if busy > 0 {
+            return 0;
+        }
+        if pace.begun {
+            let width = if pace.failed { (pace.width / 2).max(1) } else { (pace.width * 2).min(widest) };
+            *pace = Pace { width, begun: false, failed: false };
+            wake.rollouts.insert(version);
+        }
+        pace.width
+    }
+
+    /// How many sensors each ring of each rollout has, those that are done included.
+    pub(super) fn ring_sizes(&self, fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
+        let mut sizes = BTreeMap::new();
+        for version in self.rollouts.keys().copied() {
+            for sensor in fleet.values() {
+                let is_below = sensor
+                    .version()
+                    .is_some_and(|running| running < version && running.generation() == version.generation());
+                if is_below || sensor.update.outcomes.contains_key(&version) {
+                    *sizes.entry((version, ring_in(sensor, version))).or_insert(0) += 1;
+                }
+            }
+        }
+        sizes
+    }
+
+    /// A sensor without a version gets the newest release that others have completed; never a halted one.
+    fn first_installation(&self, sensor: &mut Sensor, context: &Context<'_>, wake: &mut Wake) {
+        let offered = || {
+            self.rollouts.values().rev().filter(|rollout| {
+                context.catalogue.get(rollout.version).is_some_and(|release| release.is_on_offer(context.now))
+            })
+        };
+        let completed = offered().find(|rollout| rollout.state == RolloutState::Completed);
+        let chosen = completed.or_else(|| offered().find(|rollout| rollout.state.hands_out()));
+        let version = chosen.map(|rollout| rollout.version);
+        if version.is_some() && sensor.update.desired.version != version {
+            sensor.update.want(version, false, context.catalogue);
+            wake.sensors.insert(sensor.id);
+        }
+    }
+}
+
+impl Slots {
+    fn has(&self, place: (Version, Ring)) -> bool {
+        self.everywhere != Some(0) && self.rings.get(&place) != Some(&0)
+    }
+
+    fn take(&mut self, place: (Version, Ring)) {
+        if let Some(left) = &mut self.everywhere {
+            *left = left.saturating_sub(1);
+        }
+        if let Some(left) = self.rings.get_mut(&place) {
+            *left = left.saturating_sub(1);
+        }
+    }
+}
+
+fn flights_by_ring(fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
+    let mut flights = BTreeMap::new();
+    for flight in fleet.values().filter_map(|sensor| sensor.update.flight.as_ref()) {
+        *flights.entry((flight.version, flight.ring)).or_insert(0) += 1;
+    }
+    flights
+}
+
+fn skip(sensor: &mut Sensor, version: Version, reason: SkipReason, context: &Context<'_>, wake: &mut Wake) {
+    let reason = reason.word().to_owned();
+    let skip = Skip { version, reason: reason.clone() };
+    if sensor.update.skip.as_ref() != Some(&skip) {
+        sensor.update.skip = Some(skip);
+        wake.sensors.insert(sensor.id);
+        wake.events.push(Event { at: context.now, sensor: Some(sensor.id), version, what: What::Skipped { reason } });
+    }
+}
+
+fn forget_skip(sensor: &mut Sensor, wake: &mut Wake) {
+    if sensor.update.skip.take().is_some() {
+        wake.sensors.insert(sensor.id);
+    }
+}
+
+fn leaves_zone_short(sensor: &Sensor, watching: &BTreeMap<String, u32>, context: &Context<'_>) -> bool {
+    let keep = sensor.zone.as_ref().and_then(|zone| context.policy.rollout.coverage.get(zone));
+    let count = sensor.zone.as_ref().and_then(|zone| watching.get(zone)).copied().unwrap_or(0);
+    is_watching(sensor, context) && keep.is_some_and(|keep| count <= *keep)
+}
+
+fn uncount(sensor: &Sensor, watching: &mut BTreeMap<String, u32>, context: &Context<'_>) {
+    if let (true, Some(zone)) = (is_watching(sensor, context), &sensor.zone) {
+        if let Some(count) = watching.get_mut(zone) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}

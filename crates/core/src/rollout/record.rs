@@ -1,0 +1,124 @@
+//! What the planner remembers of one sensor.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Ring;
+use crate::catalogue::Catalogue;
+use crate::sensor::Context;
+use crate::sync::Desired;
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// An update under way: from the hand-out to clearance, return or failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Flight {
+    /// What it is to run.
+    pub version: Version,
+    /// What it ran when it was started.
+    pub from: Version,
+    /// The ring it was started in.
+    pub ring: Ring,
+    /// The desired generation that hands it out.
+    pub generation: u64,
+    /// When it was handed out.
+    pub started_at: Timestamp,
+    /// When the host switched.
+    pub switched_at: Option<Timestamp>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The ring it counts in.
+    pub ring: Ring,
+    /// Cleared, else failed.
+    pub cleared: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The last attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What was attempted.
+    pub version: Version,
+    /// Whether the host had switched and went back.
+    pub reverted: bool,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why a sensor was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Skip {
+    /// In which rollout.
+    pub version: Version,
+    /// Why.
+    pub reason: String,
+}
+
+/// The planner's memory of a sensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateRecord {
+    /// What the host should be; its generation only grows.
+    pub desired: Desired,
+    /// The update under way.
+    pub flight: Option<Flight>,
+    /// How the attempt at each version ended.
+    pub outcomes: BTreeMap<Version, Outcome>,
+    /// The last attempt that failed, until a newer version is cleared or a retry is ordered.
+    pub failure: Option<Failure>,
+    /// Versions that were reverted here.
+    pub bad_versions: BTreeSet<Version>,
+    /// Rollouts a person has excluded it from.
+    pub excluded: BTreeSet<Version>,
+    /// A person's order to try this version again.
+    pub retry: Option<Version>,
+    /// Why it was passed over at the last look.
+    pub skip: Option<Skip>,
+}
+
+impl UpdateRecord {
+    /// The failure that still stands: its release was not pulled back since.
+    #[must_use]
+    pub fn standing_failure(&self, context: &Context<'_>) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| {
+            context.catalogue.get(failure.version).is_none_or(|release| release.is_on_offer(context.now))
+        })
+    }
+
+    /// Asks for a version, in a new generation. A version nobody has a package of asks for nothing.
+    pub(super) fn want(&mut self, version: Option<Version>, cleared: bool, catalogue: &Catalogue) {
+        let target = version.and_then(|version| catalogue.get(version)).and_then(|release| release.target.clone());
+        let retry = version.is_some() && self.retry == version;
+        self.desired = Desired {
+            generation: self.desired.generation.saturating_add(1),
+            version,
+            target,
+            cleared,
+            retry,
+            settings_generation: self.desired.settings_generation,
+        };
+    }
+
+    /// Tells the host that what it runs is cleared.
+    pub(super) fn clear_desired(&mut self) {
+        self.desired.generation = self.desired.generation.saturating_add(1);
+        self.desired.cleared = true;
+    }
+
+    /// The settings' generation the host should have, in a new desired generation.
+    pub fn want_settings(&mut self, generation: u64) {
+        self.desired.generation = self.desired.generation.saturating_add(1);
+        self.desired.settings_generation = generation;
+    }
+}

@@ -1,0 +1,168 @@
+//! Where a sensor stands towards the rollouts: which one is for it, and why it may have to wait.
+
+use std::collections::BTreeMap;
+
+use super::planner::Planner;
+use super::{Ring, Rollout};
+use crate::sensor::{Context, Sensor, is_watching};
+use crate::sync::ServiceState;
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// Why a sensor is passed over for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// A person excluded it.
+    Excluded,
+    /// Its domain controller is gone from the directory.
+    Unreachable,
+    /// It has not been heard of lately, or not at all.
+    Offline,
+    /// Its service does not run, so it could not prove anything.
+    ServiceNotRunning,
+    /// The version was reverted here, or failed here, before.
+    BadVersion,
+    /// What it runs is too old for this release.
+    MinimumBaseVersion,
+    /// Its zone would be left with fewer watching sensors than it declares.
+    Coverage,
+}
+
+impl SkipReason {
+    /// The word in events and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Excluded => "excluded",
+            Self::Unreachable => "unreachable",
+            Self::Offline => "offline",
+            Self::ServiceNotRunning => "serviceNotRunning",
+            Self::BadVersion => "badVersion",
+            Self::MinimumBaseVersion => "minimumBaseVersion",
+            Self::Coverage => "coverage",
+        }
+    }
+}
+
+/// Where a sensor stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No rollout is for it.
+    None,
+    /// It takes this version when its turn comes.
+    Next(Version),
+    /// Its delayed ring opens for this version at this instant.
+    Gate(Version, Timestamp),
+}
+
+impl Planner {
+    /// The rollout that is for a sensor: the newest one offered; in the delayed ring the newest whose 72 hours are over.
+    pub(super) fn standing(&self, sensor: &Sensor, context: &Context<'_>) -> Standing {
+        let Some(running) = sensor.version() else { return Standing::None };
+        if sensor.update.flight.is_some() {
+            return Standing::None;
+        }
+        let newer = self.rollouts.range(running..).rev().map(|(_, rollout)| rollout);
+        let mut gate = None;
+        for rollout in newer.filter(|rollout| rollout.version > running) {
+            let version = rollout.version;
+            let Some(release) = context.catalogue.get(version) else { continue };
+            let is_for_it = version.generation() == running.generation()
+                && release.is_on_offer(context.now)
+                && rollout.state != super::RolloutState::Aborted;
+            if !is_for_it {
+                continue;
+            }
+            let opens_at = release.published_at + context.policy.rollout.delayed_ring;
+            if sensor.delayed && context.now < opens_at {
+                gate = Some(Standing::Gate(version, opens_at));
+                continue;
+            }
+            let is_over = sensor.update.outcomes.contains_key(&version);
+            return if is_over { gate.unwrap_or(Standing::None) } else { gate_or_next(gate, version, rollout) };
+        }
+        gate.unwrap_or(Standing::None)
+    }
+
+    /// Why the sensor cannot take `version` now, coverage aside.
+    pub(super) fn obstacle(sensor: &Sensor, version: Version, context: &Context<'_>) -> Option<SkipReason> {
+        let update = &sensor.update;
+        let base = context.catalogue.get(version).and_then(|release| release.minimum_base);
+        let is_retry = update.retry == Some(version);
+        let is_bad = update.bad_versions.contains(&version) || sensor.report.bad_versions.contains(&version);
+        let is_silent = sensor.last_contact.is_none() || context.is_disconnected(sensor);
+        [
+            (update.excluded.contains(&version), SkipReason::Excluded),
+            (sensor.removed_from_directory, SkipReason::Unreachable),
+            (is_silent, SkipReason::Offline),
+            (sensor.report.service != ServiceState::Running, SkipReason::ServiceNotRunning),
+            (is_bad && !is_retry, SkipReason::BadVersion),
+            (base.is_some_and(|base| sensor.version() < Some(base)), SkipReason::MinimumBaseVersion),
+        ]
+        .into_iter()
+        .find_map(|(holds, reason)| holds.then_some(reason))
+    }
+
+    /// Why a sensor waits, for people; `None` when it waits for nothing.
+    #[must_use]
+    pub fn waiting_for(&self, sensor: &Sensor, context: &Context<'_>) -> Option<String> {
+        if let Some(flight) = &sensor.update.flight {
+            return Some(match flight.switched_at {
+                None => format!("the host to fetch, verify and switch to {}", flight.version),
+                Some(_) => format!("proof that {} detects", flight.version),
+            });
+        }
+        match self.standing(sensor, context) {
+            Standing::None => None,
+            Standing::Gate(version, at) => Some(format!("its delayed ring, which opens for {version} at {at}")),
+            Standing::Next(version) => Some(self.turn(sensor, version, context)),
+        }
+    }
+
+    fn turn(&self, sensor: &Sensor, version: Version, context: &Context<'_>) -> String {
+        if let Some(reason) = Self::obstacle(sensor, version, context) {
+            return format!("nothing: skipped ({})", reason.word());
+        }
+        if let Some(skip) = sensor.update.skip.as_ref().filter(|skip| skip.version == version) {
+            return format!("its turn: skipped for now ({})", skip.reason);
+        }
+        match self.rollouts.get(&version).map(|rollout| &rollout.state) {
+            Some(super::RolloutState::Paused) => format!("somebody to resume the rollout of {version}"),
+            Some(super::RolloutState::Halted { reason }) => {
+                format!("somebody to resume the rollout of {version}, which halted: {reason}")
+            }
+            Some(_) | None => match self.in_flight_names.first() {
+                Some(name) => format!("{name} to be cleared"),
+                None => "its next check-in".to_owned(),
+            },
+        }
+    }
+}
+
+/// A newer release whose gate is still closed does not keep an older one, whose gate is open, from its turn.
+fn gate_or_next(gate: Option<Standing>, version: Version, rollout: &Rollout) -> Standing {
+    match gate {
+        Some(gate) if !rollout.state.hands_out() => gate,
+        Some(_) | None => Standing::Next(version),
+    }
+}
+
+/// How many sensors of each zone with a declared coverage are watching.
+pub(super) fn watching_by_zone(fleet: &super::Fleet, context: &Context<'_>) -> BTreeMap<String, u32> {
+    let mut watching: BTreeMap<String, u32> =
+        context.policy.rollout.coverage.keys().map(|zone| (zone.clone(), 0)).collect();
+    if watching.is_empty() {
+        return watching;
+    }
+    for sensor in fleet.values().filter(|sensor| is_watching(sensor, context)) {
+        if let Some(count) = sensor.zone.as_ref().and_then(|zone| watching.get_mut(zone)) {
+            *count += 1;
+        }
+    }
+    watching
+}
+
+/// The ring of a sensor for a rollout: the one it was tried in, else the one it is in.
+pub(super) fn ring_in(sensor: &Sensor, version: Version) -> Ring {
+    sensor.update.outcomes.get(&version).map_or_else(|| Ring::of(sensor), |outcome| outcome.ring)
+}
