@@ -1,6 +1,6 @@
 //! The strict CAB profile: one file per folder, MSZIP, manifest first, fixed order and times, no checksum left out.
 //!
-//! Any cabinet tool opens what the writer makes; the reader takes nothing else. See `docs/` for the byte layout.
+//! Any cabinet tool opens what the writer makes; the reader takes nothing else. `docs/package-format.md` has the byte layout.
 
 mod block;
 mod error;
