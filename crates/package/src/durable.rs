@@ -8,12 +8,25 @@ use std::path::Path;
 /// Replaces `path` by `bytes` in one step; afterwards they are on the disk.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let dir = parent(path)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    let mut file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     sync_dir(dir)
+}
+
+/// How drafts are named until they are renamed into place.
+const DRAFT: &str = ".draft-";
+
+/// Removes the drafts that a killed process has left in a folder. Only for a folder that one process writes to.
+pub(crate) fn sweep(dir: &Path) {
+    // A draft that stays takes room and does no harm, so nothing here is an error.
+    for found in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if found.file_name().to_string_lossy().starts_with(DRAFT) {
+            let _ = fs::remove_file(found.path()).or_else(|_| fs::remove_dir_all(found.path()));
+        }
+    }
 }
 
 /// Makes a folder for its owner alone, with its parents; no error if it is there.
@@ -53,7 +66,7 @@ pub(crate) enum Placing {
 /// Puts the file `from` also at `to`, which is whole or absent at any moment.
 pub(crate) fn place_file(from: &Path, to: &Path, placing: Placing) -> io::Result<()> {
     let dir = parent(to)?;
-    let beside = tempfile::Builder::new().prefix(".placing-").tempdir_in(dir)?;
+    let beside = tempfile::Builder::new().prefix(DRAFT).tempdir_in(dir)?;
     let draft = beside.path().join("file");
     if placing == Placing::Copy || fs::hard_link(from, &draft).is_err() {
         fs::copy(from, &draft)?;
@@ -86,5 +99,10 @@ mod tests {
         place_file(&path, &copy, Placing::Copy).unwrap();
         assert_eq!(fs::read(&copy).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside");
+        fs::write(dir.path().join(".draft-of-a-file"), "half").unwrap();
+        fs::create_dir_all(dir.path().join(".draft-of-a-folder/x")).unwrap();
+        sweep(dir.path());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "what a killed process left is gone");
+        sweep(&dir.path().join("none"));
     }
 }

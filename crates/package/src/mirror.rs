@@ -169,7 +169,8 @@ impl Mirror {
     /// When the folder cannot be made.
     pub fn open(dir: &Path, image_root: Vec<u8>) -> Result<Self, MirrorError> {
         for folder in [dir.join(METADATA), dir.join(TARGETS)] {
-            std::fs::create_dir_all(&folder).map_err(|source| MirrorError::Io { path: folder, source })?;
+            std::fs::create_dir_all(&folder).map_err(|source| MirrorError::Io { path: folder.clone(), source })?;
+            durable::sweep(&folder);
         }
         Ok(Self { dir: dir.to_owned(), image_root })
     }

@@ -113,6 +113,9 @@ impl Verifier {
     pub fn open(config: TrustConfig) -> Result<Self, VerifyError> {
         let io = |source| VerifyError::Io { path: config.dir.clone(), source };
         durable::make_private_dir(&config.dir).map_err(io)?;
+        ["", "image", "image/root_history", "director", "director/root_history"]
+            .iter()
+            .for_each(|folder| durable::sweep(&config.dir.join(folder)));
         let traces = ["image/root.json", "director/root.json", "director/1.root.json"];
         let established = config.established || traces.iter().any(|trace| config.dir.join(trace).exists());
         let (found, health) = Floor::load(&config.dir, established);

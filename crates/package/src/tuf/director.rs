@@ -50,7 +50,9 @@ impl Director {
     /// # Errors
     /// When it is not whole or its keys do not vouch for it.
     pub fn open(dir: &Path, online: SigningKey) -> Result<Self, RepositoryError> {
-        Ok(Self { writer: Writer::open(dir, None, Lifetimes::DIRECTOR)?, online })
+        let writer = Writer::open(dir, None, Lifetimes::DIRECTOR)?;
+        writer.sweep();
+        Ok(Self { writer, online })
     }
 
     /// The digest of the first root: the part of the access key by which hosts trust this director.

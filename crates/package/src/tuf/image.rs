@@ -89,7 +89,9 @@ impl ImageAuthor {
         let bytes = bytes.ok_or(RepositoryError::Absent(pinned))?;
         let targets_keys = load(keys, "targets", IMAGE_TARGETS_KEYS.0)?;
         let online = SigningKey::load(&keys.join(ONLINE))?;
-        Ok(Self { writer: Writer::open(repository, Some(&bytes), Lifetimes::IMAGE)?, targets_keys, online })
+        let writer = Writer::open(repository, Some(&bytes), Lifetimes::IMAGE)?;
+        writer.sweep();
+        Ok(Self { writer, targets_keys, online })
     }
 
     /// Whether a repository was made with the keys in `keys`.

@@ -159,6 +159,11 @@ impl Writer {
         })
     }
 
+    /// Removes what a killed writer has left; only for whoever is the one writer of this folder.
+    pub(crate) fn sweep(&self) {
+        [METADATA, TARGETS].iter().for_each(|folder| durable::sweep(&self.dir.join(folder)));
+    }
+
     /// The folder of the repository.
     #[must_use]
     pub fn dir(&self) -> &Path {
