@@ -1,1 +1,5 @@
-//! End-to-end tests.
+//! End-to-end tests: the real programs as processes, looked at from outside.
+
+mod demo;
+mod kill;
+mod live;

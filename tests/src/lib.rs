@@ -1,1 +1,5 @@
-//! Shared parts of the end-to-end tests.
+//! Shared parts of the end-to-end tests: a demo as a child process, its hosts as a stranger sees them.
+
+pub mod demo;
+pub mod kill;
+pub mod tools;
