@@ -1,5 +1,15 @@
 //! The control plane: use cases (`app`) and the doors to them (`api`, `portal`, `gateway`, `workers`).
 
+pub mod api;
 pub mod app;
+pub mod auth;
+pub mod config;
 pub mod events;
+pub mod folder;
+pub mod founding;
 pub mod gateway;
+pub mod lifecycle;
+pub mod pages;
+pub mod portal;
+pub mod web;
+mod workers;

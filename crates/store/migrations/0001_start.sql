@@ -82,7 +82,6 @@ CREATE TABLE sensors (
     last_pulled_at BIGINT,
     facts          TEXT NOT NULL,
     report         TEXT NOT NULL,
-    desired        TEXT NOT NULL,
     update_record  TEXT NOT NULL,
     revision       BIGINT NOT NULL
 );
@@ -117,17 +116,29 @@ CREATE TABLE rollouts (
     PRIMARY KEY (workspace_id, version)
 );
 
+-- What happened in each rollout, in order.
+CREATE TABLE rollout_events (
+    seq          BIGINT NOT NULL,
+    workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
+    version      TEXT NOT NULL,
+    at           BIGINT NOT NULL,
+    sensor_id    TEXT,
+    event        TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, seq)
+);
+CREATE INDEX rollout_events_by_version ON rollout_events (workspace_id, version, seq);
+
 CREATE TABLE health_issues (
     id           TEXT NOT NULL PRIMARY KEY,
     workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
-    sensor_id    TEXT REFERENCES sensors (id),
+    sensor_id    TEXT NOT NULL REFERENCES sensors (id),
     issue_type   TEXT NOT NULL,
     is_open      SMALLINT NOT NULL,
     opened_at    BIGINT NOT NULL,
     issue        TEXT NOT NULL,
-    revision     BIGINT NOT NULL
+    revision     BIGINT NOT NULL,
+    UNIQUE (workspace_id, sensor_id, issue_type)
 );
-CREATE INDEX health_issues_by_sensor ON health_issues (workspace_id, sensor_id);
 
 -- Append-only. `hash` and `previous_hash` are for the chain that makes tampering show.
 CREATE TABLE audit (

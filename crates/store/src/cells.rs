@@ -43,13 +43,10 @@ impl<'a> Cells<'a> {
         self.text(column)?.parse().map_err(|error: T::Err| self.bad(column, error))
     }
 
-    pub(crate) fn optional_parsed<T>(&self, column: &'static str) -> Result<Option<T>, StoreError>
-    where
-        T: FromStr,
-        T::Err: Error + Send + Sync + 'static,
-    {
-        let text = self.optional_text(column)?;
-        text.map(|text| text.parse().map_err(|error: T::Err| self.bad(column, error))).transpose()
+    /// A word that `read` knows.
+    pub(crate) fn with<T>(&self, column: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        let text = self.text(column)?;
+        read(&text).ok_or_else(|| self.bad(column, format!("“{text}” is not known")))
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {

@@ -1,28 +1,22 @@
 //! Health issues, open and closed.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId};
-use watchpost_core::time::Timestamp;
 
 use crate::cells::{Cells, to_json};
 use crate::{StoreError, Transaction};
 
-/// A health issue as it is remembered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IssueRow<I> {
+/// A health issue as it is remembered: one per sensor and type, opened and closed over and over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssueRow {
     /// Its id.
     pub id: IssueId,
-    /// The sensor it is about; `None` for one of the whole workspace.
-    pub sensor: Option<SensorId>,
-    /// The word of its type.
-    pub issue_type: String,
-    /// Whether it is open.
-    pub is_open: bool,
-    /// When it was opened.
-    pub opened_at: Timestamp,
+    /// The sensor it is about.
+    pub sensor: SensorId,
+    /// Its type.
+    pub kind: IssueType,
     /// All of it.
-    pub issue: I,
+    pub issue: Issue,
 }
 
 impl Transaction {
@@ -30,7 +24,7 @@ impl Transaction {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn save_issues<I: Serialize>(&mut self, issues: &[IssueRow<I>]) -> Result<(), StoreError> {
+    pub async fn save_issues(&mut self, issues: &[IssueRow]) -> Result<(), StoreError> {
         if issues.is_empty() {
             return Ok(());
         }
@@ -39,9 +33,9 @@ impl Transaction {
             list.push((
                 issue.id,
                 issue.sensor,
-                &issue.issue_type,
-                i64::from(issue.is_open),
-                issue.opened_at.millis(),
+                issue.kind.word(),
+                i64::from(issue.issue.is_open()),
+                issue.issue.opened_at.millis(),
                 to_json("health_issues", &issue.issue)?,
             ));
         }
@@ -51,7 +45,7 @@ impl Transaction {
              SELECT json_extract(value, '$[0]'), $1, json_extract(value, '$[1]'), json_extract(value, '$[2]'), \
              json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), 1 \
              FROM json_each($2) WHERE true ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open, \
-             issue = excluded.issue, revision = health_issues.revision + 1",
+             opened_at = excluded.opened_at, issue = excluded.issue, revision = health_issues.revision + 1",
         )
         .bind(workspace)
         .bind(to_json("health_issues", &list)?)
@@ -64,10 +58,10 @@ impl Transaction {
     ///
     /// # Errors
     /// When a row cannot be read or the store fails.
-    pub async fn issues<I: DeserializeOwned>(&mut self) -> Result<Vec<IssueRow<I>>, StoreError> {
+    pub async fn issues(&mut self) -> Result<Vec<IssueRow>, StoreError> {
         let workspace = self.workspace.clone();
         let rows = sqlx::query(
-            "SELECT id, sensor_id, issue_type, is_open, opened_at, issue FROM health_issues \
+            "SELECT id, sensor_id, issue_type, issue FROM health_issues \
              WHERE workspace_id = $1 ORDER BY opened_at, id",
         )
         .bind(workspace)
@@ -75,14 +69,9 @@ impl Transaction {
         .await?;
         let read = |row| {
             let cells = Cells::new(row, "health_issues", "id");
-            Ok(IssueRow {
-                id: cells.parsed("id")?,
-                sensor: cells.optional_parsed("sensor_id")?,
-                issue_type: cells.text("issue_type")?,
-                is_open: cells.flag("is_open")?,
-                opened_at: cells.instant("opened_at")?,
-                issue: cells.json("issue")?,
-            })
+            let kind = cells.with("issue_type", IssueType::from_word)?;
+            let (id, sensor) = (cells.parsed("id")?, cells.parsed("sensor_id")?);
+            Ok(IssueRow { id, sensor, kind, issue: cells.json("issue")? })
         };
         rows.iter().map(read).collect()
     }

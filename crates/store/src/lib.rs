@@ -117,6 +117,12 @@ impl Transaction {
         &mut self.inner
     }
 
+    /// The workspace it is scoped to.
+    #[must_use]
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
     /// Makes everything of this transaction durable.
     ///
     /// # Errors

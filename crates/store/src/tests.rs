@@ -1,9 +1,12 @@
 //! The store suite: what is written is read back, what must not happen is refused, and bad rows are named.
 
 use serde_json::json;
+use watchpost_core::health::{Hold, Issue, IssueStatus, IssueType};
 use watchpost_core::id::{AuditId, IssueId, SensorId, SessionId, SiteId, TokenId, UserId, WorkspaceId, ZoneId};
 use watchpost_core::release::ReleaseManifest;
-use watchpost_core::sync::{Desired, Report, TargetRef};
+use watchpost_core::rollout::Planner;
+use watchpost_core::sensor::{Sensor, SensorKind};
+use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
@@ -32,20 +35,21 @@ async fn house() -> House {
 }
 
 fn sensor(house: &House, n: u8) -> SensorRow {
-    SensorRow {
-        id: SensorId::from_parts(T0, u128::from(n)),
-        zone: house.zone,
-        name: format!("DC{n:02}"),
-        pin: [n; 32],
-        created_at: T0,
-        last_seen_at: None,
-        last_pulled_at: None,
-        facts: facts(),
-        report: Report::default(),
-        desired: Desired::default(),
-        update: update(),
-        revision: 1,
-    }
+    let id = SensorId::from_parts(T0, u128::from(n));
+    let kind = SensorKind::AdfsIntegrated;
+    let mut sensor = Sensor::new(id, house.workspace, format!("DC{n:02}"), kind, T0);
+    sensor.domain = "corp.example".into();
+    sensor.zone = Some("hq/core".into());
+    sensor.domain_controllers = vec!["dc01.corp.example".into()];
+    sensor.delayed = true;
+    SensorRow { sensor, zone: house.zone, pin: [n; 32], revision: 1 }
+}
+
+async fn save(house: &House, rows: &[SensorRow]) -> Result<(), StoreError> {
+    let mut tx = house.store.begin(house.workspace).await.unwrap();
+    let list: Vec<_> = rows.iter().map(|row| (&row.sensor, row.revision)).collect();
+    tx.save_sensors(&list).await?;
+    tx.commit().await
 }
 
 #[tokio::test]
@@ -53,8 +57,8 @@ async fn a_sensor_reads_back_as_it_was_written() {
     let house = house().await;
     let mut tx = house.store.begin(house.workspace).await.unwrap();
     let mut first = sensor(&house, 1);
-    first.last_seen_at = Some(T0);
-    first.report.alert_count = u64::from(u32::MAX) + 7;
+    first.sensor.last_contact = Some(T0);
+    first.sensor.report.alert_count = u64::from(u32::MAX) + 7;
     tx.insert_sensor(&first).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(house.store.first_workspace().await.unwrap(), Some(house.workspace));
@@ -72,17 +76,14 @@ async fn a_save_needs_the_revision_it_was_read_with_and_keeps_nothing_otherwise(
     }
     tx.commit().await.unwrap();
     let mut changed = [sensor(&house, 1), sensor(&house, 2)];
-    changed.iter_mut().for_each(|sensor| sensor.report.alert_count = 3);
-    let mut tx = house.store.begin(house.workspace).await.unwrap();
-    tx.save_sensors(&changed).await.unwrap();
-    tx.commit().await.unwrap();
+    changed.iter_mut().for_each(|row| row.sensor.report.alert_count = 3);
+    save(&house, &changed).await.unwrap();
     changed[0].revision = 2;
-    let mut tx = house.store.begin(house.workspace).await.unwrap();
-    let error = tx.save_sensors(&changed).await.unwrap_err();
+    changed[0].sensor.report.alert_count = 4;
+    let error = save(&house, &changed).await.unwrap_err();
     assert!(matches!(error, StoreError::Changed { table: "sensors", .. }), "{error}");
-    drop(tx);
     let mut tx = house.store.read(house.workspace).await.unwrap();
-    let read: Vec<_> = tx.sensors().await.unwrap().iter().map(|s| (s.revision, s.report.alert_count)).collect();
+    let read: Vec<_> = tx.sensors().await.unwrap().iter().map(|s| (s.revision, s.sensor.report.alert_count)).collect();
     assert_eq!(read, [(2, 3), (2, 3)]);
 }
 
@@ -94,11 +95,13 @@ async fn contacts_of_many_sensors_cost_one_statement() {
         tx.insert_sensor(&sensor(&house, n)).await.unwrap();
     }
     let before = house.store.statements();
-    let contacts: Vec<_> =
-        (1..=50).rev().map(|n| Contact { sensor: sensor(&house, n).id, seen_at: Some(T0), pulled_at: None }).collect();
+    let contacts: Vec<_> = (1..=50)
+        .rev()
+        .map(|n| Contact { sensor: sensor(&house, n).sensor.id, seen_at: Some(T0), pulled_at: None })
+        .collect();
     tx.save_contacts(&contacts).await.unwrap();
     assert_eq!(house.store.statements() - before, 1);
-    assert!(tx.sensors().await.unwrap().iter().all(|s| s.last_seen_at == Some(T0) && s.revision == 1));
+    assert!(tx.sensors().await.unwrap().iter().all(|s| s.sensor.last_contact == Some(T0) && s.revision == 1));
 }
 
 #[tokio::test]
@@ -108,7 +111,7 @@ async fn a_pin_and_an_enrolment_belong_to_one_sensor() {
     tx.insert_sensor(&sensor(&house, 1)).await.unwrap();
     let twin = SensorRow { pin: [1; 32], ..sensor(&house, 2) };
     assert!(matches!(tx.insert_sensor(&twin).await.unwrap_err(), StoreError::Taken(_)));
-    let enrolment = EnrolmentRow { enrolment_id: "e1".into(), sensor: sensor(&house, 1).id, pin: [1; 32] };
+    let enrolment = EnrolmentRow { enrolment_id: "e1".into(), sensor: sensor(&house, 1).sensor.id, pin: [1; 32] };
     tx.insert_enrolment(&enrolment, T0).await.unwrap();
     assert!(matches!(tx.insert_enrolment(&enrolment, T0).await.unwrap_err(), StoreError::Taken(_)));
     assert_eq!(tx.enrolment("e1").await.unwrap(), Some(enrolment));
@@ -127,7 +130,7 @@ async fn another_workspace_sees_nothing() {
     let mut other = house.store.begin(WorkspaceId::from_parts(T0, 2)).await.unwrap();
     assert!(other.sensors().await.unwrap().is_empty());
     assert!(other.zones().await.unwrap().is_empty());
-    assert!(other.save_sensors(&[sensor(&house, 1)]).await.is_err());
+    assert!(other.save_sensors(&[(&sensor(&house, 1).sensor, 1)]).await.is_err());
 }
 
 #[tokio::test]
@@ -136,7 +139,7 @@ async fn a_bad_row_is_named() {
     let mut tx = house.store.begin(house.workspace).await.unwrap();
     tx.insert_sensor(&sensor(&house, 1)).await.unwrap();
     sqlx::query("UPDATE sensors SET report = '{\"service\":7}'").execute(tx.statement()).await.unwrap();
-    let id = sensor(&house, 1).id;
+    let id = sensor(&house, 1).sensor.id;
     let error = tx.sensors().await.unwrap_err();
     let text = format!("row {id} of table sensors has an unreadable report; restore it from a backup");
     assert_eq!(error.to_string(), text);
@@ -151,7 +154,7 @@ async fn a_full_disk_is_told_apart_and_keeps_nothing() {
     let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
     sqlx::query(limit).execute(tx.statement()).await.unwrap();
     let mut big = sensor(&house, 1);
-    big.report.operating_system = "x".repeat(100_000);
+    big.sensor.report.operating_system = "x".repeat(100_000);
     let error = tx.insert_sensor(&big).await.unwrap_err();
     assert!(matches!(error, StoreError::DiskFull(_)), "{error:?}");
     drop(tx);
@@ -244,27 +247,34 @@ async fn tokens_settings_releases_rollouts_and_issues_read_back() {
     assert!(matches!(tx.insert_release(&release).await.unwrap_err(), StoreError::Taken(_)));
     assert_eq!(tx.releases().await.unwrap(), [release]);
 
-    tx.insert_rollout(version, &json!({ "a": 1 })).await.unwrap();
-    let mut row = RolloutRow { version, state: json!({ "a": 2 }), revision: 1 };
+    let mut planner = Planner::default();
+    let planned = planner.publish(version, T0).unwrap();
+    tx.insert_rollout(&planner.rollouts[&version]).await.unwrap();
+    let paused = planner.pause(version, T0).unwrap();
+    let mut row = RolloutRow { rollout: planner.rollouts[&version].clone(), revision: 1 };
     tx.save_rollout(&row).await.unwrap();
     assert!(matches!(tx.save_rollout(&row).await.unwrap_err(), StoreError::Changed { table: "rollouts", .. }));
     row.revision = 2;
-    assert_eq!(tx.rollouts::<serde_json::Value>().await.unwrap(), [row]);
+    assert_eq!(tx.rollouts().await.unwrap(), [row]);
+    tx.append_rollout_events(std::slice::from_ref(&planned)).await.unwrap();
+    tx.append_rollout_events(&[paused.clone(), planned.clone()]).await.unwrap();
+    assert_eq!(tx.rollout_events(version, 10).await.unwrap(), [planned.clone(), paused, planned]);
 
     tx.insert_sensor(&sensor(&house, 1)).await.unwrap();
-    let mut issue = IssueRow {
-        id: IssueId::from_parts(T0, 1),
-        sensor: Some(sensor(&house, 1).id),
-        issue_type: "sensorOutdated".into(),
-        is_open: true,
+    let issue = Issue {
+        status: IssueStatus::Open,
         opened_at: T0,
-        issue: json!({ "why": "x" }),
+        changed_at: T0,
+        reason: "it failed".into(),
+        hold: Hold::None,
     };
-    let global = IssueRow { id: IssueId::from_parts(T0, 2), sensor: None, ..issue.clone() };
-    tx.save_issues(&[issue.clone(), global.clone()]).await.unwrap();
-    issue.is_open = false;
-    tx.save_issues(std::slice::from_ref(&issue)).await.unwrap();
-    assert_eq!(tx.issues::<serde_json::Value>().await.unwrap(), [issue, global]);
+    let id = sensor(&house, 1).sensor.id;
+    let mut row = IssueRow { id: IssueId::from_parts(T0, 1), sensor: id, kind: IssueType::SensorOutdated, issue };
+    let other = IssueRow { id: IssueId::from_parts(T0, 2), kind: IssueType::MemoryLimitReached, ..row.clone() };
+    tx.save_issues(&[row.clone(), other.clone()]).await.unwrap();
+    row.issue.close(T0);
+    tx.save_issues(std::slice::from_ref(&row)).await.unwrap();
+    assert_eq!(tx.issues().await.unwrap(), [row, other]);
 }
 
 #[tokio::test]
@@ -277,12 +287,4 @@ async fn everything_is_there_after_the_file_was_closed() {
     let again = Store::open(&house._dir.path().join("watchpost.db")).await.unwrap();
     let mut tx = again.read(house.workspace).await.unwrap();
     assert_eq!(tx.sensors().await.unwrap(), [sensor(&house, 1)]);
-}
-
-fn facts() -> serde_json::Value {
-    json!({ "domain": "corp.example" })
-}
-
-fn update() -> serde_json::Value {
-    json!({ "step": "idle" })
 }

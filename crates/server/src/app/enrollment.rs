@@ -2,10 +2,37 @@
 
 use std::time::Duration;
 
-use watchpost_core::id::SensorId;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use tracing::error;
+use watchpost_core::id::{SensorId, SiteId, ZoneId};
+use watchpost_core::sensor::{Sensor, SensorKind};
 use watchpost_core::time::Timestamp;
+use watchpost_store::{EnrolmentRow, SensorRow, SiteRow, Transaction, ZoneRow};
 
-use super::App;
+use super::sensors::FIRST_CHECK_IN;
+use super::{App, AppError};
+use crate::auth::access::Actor;
+use crate::auth::secret::{random_bits, sha256};
+use crate::events::Event;
+
+/// Most characters of an enrolment id.
+const MAX_ENROLMENT_ID: usize = 64;
+/// Most characters of a NetBIOS name.
+const MAX_NAME: usize = 15;
+/// Most characters of a DNS name.
+const MAX_DNS_NAME: usize = 253;
+/// Most characters of the name of a site or zone.
+const MAX_PLACE_NAME: usize = 64;
+/// Most characters of an operating system in words.
+const MAX_OPERATING_SYSTEM: usize = 200;
+/// Most domain controllers one sensor may watch.
+const MAX_DOMAIN_CONTROLLERS: usize = 256;
+/// Most sites and most zones that enrolments may bring.
+const MAX_PLACES: usize = 10_000;
+/// What a site or zone is called where nobody named one.
+const DEFAULT_PLACE: &str = "default";
 
 /// What a host says of itself when it enrols.
 #[derive(Clone)]
@@ -93,13 +120,143 @@ impl App {
     ///
     /// # Errors
     /// When the access key is unknown, the enrolment is a replay, a fact is wrong, or the store fails.
-    pub async fn enroll(
+    pub async fn enroll(&self, request: EnrollRequest, pin: [u8; 32], now: Timestamp) -> Result<Enrolled, EnrollRefused> {
+        let _busy = self.0.activity.begin();
+        let kind = check(&request)?;
+        let _gate = self.0.gate.lock().await;
+        let sensor = match self.enroll_in_store(&request, kind, pin, now).await {
+            Ok(Ok(sensor)) => sensor,
+            Ok(Err(refused)) => return Err(refused),
+            Err(failure) => {
+                error!("an enrolment was not saved: {}", failure.chain());
+                return Err(EnrollRefused::Unavailable);
+            }
+        };
+        Ok(Enrolled { sensor, server_time: now, come_back_after: FIRST_CHECK_IN })
+    }
+
+    async fn enroll_in_store(
         &self,
-        request: EnrollRequest,
+        request: &EnrollRequest,
+        kind: SensorKind,
         pin: [u8; 32],
         now: Timestamp,
-    ) -> Result<Enrolled, EnrollRefused> {
-        let _ = (&self.0, request, pin, now);
-        Err(EnrollRefused::Unavailable)
+    ) -> Result<Result<SensorId, EnrollRefused>, AppError> {
+        let mut tx = self.begin().await?;
+        let secret = URL_SAFE_NO_PAD.decode(&request.secret).unwrap_or_default();
+        if tx.access_key().await? != Some(sha256(&secret)) {
+            return Ok(Err(EnrollRefused::UnknownAccessKey));
+        }
+        if let Some(known) = tx.enrolment(&request.enrolment_id).await? {
+            let is_same = known.pin == pin && self.sensor_by_pin(&pin) == Some(known.sensor);
+            return Ok(if is_same { Ok(known.sensor) } else { Err(EnrollRefused::Replayed) });
+        }
+        if self.sensor_by_pin(&pin).is_some() {
+            return Ok(Err(EnrollRefused::PinInUse));
+        }
+        let (site, zone) = match self.place(&mut tx, request, now).await? {
+            Ok(place) => place,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let id = SensorId::from_parts(now, random_bits()?);
+        let mut sensor = Sensor::new(id, self.0.workspace, request.name.clone(), kind, now);
+        sensor.domain.clone_from(&request.domain);
+        sensor.zone = Some(format!("{}/{}", site.name, zone.name));
+        sensor.domain_controllers.clone_from(&request.domain_controller_dns_names);
+        sensor.delayed = request.delayed;
+        sensor.report.operating_system.clone_from(&request.operating_system);
+        let row = SensorRow { sensor, zone: zone.id, pin, revision: 1 };
+        tx.insert_sensor(&row).await?;
+        tx.insert_enrolment(&EnrolmentRow { enrolment_id: request.enrolment_id.clone(), sensor: id, pin }, now).await?;
+        let after = json!({
+            "name": row.sensor.name, "kind": kind, "domain": row.sensor.domain, "zone": row.sensor.zone,
+            "delayed": row.sensor.delayed, "certificate": hex::encode(pin),
+        });
+        self.audit(&mut tx, &Actor::Sensor(id), "sensor.enrol", &id.to_string(), None, Some(after), None).await?;
+        tx.commit().await?;
+        self.fleet_mut(|fleet| fleet.add_sensor(row, site, zone));
+        self.0.bus.announce(Event::Sensor(id));
+        self.poke();
+        Ok(Ok(id))
     }
+
+    /// The site and zone a host names. One that does not exist yet is made: whoever has the access key installs hosts.
+    async fn place(
+        &self,
+        tx: &mut Transaction,
+        request: &EnrollRequest,
+        now: Timestamp,
+    ) -> Result<Result<(SiteRow, ZoneRow), EnrollRefused>, AppError> {
+        let named = |name: &str| if name.is_empty() { DEFAULT_PLACE.to_owned() } else { name.to_owned() };
+        let (site_name, zone_name) = (named(&request.site), named(&request.zone));
+        let known_site = self.fleet_ref(|fleet| fleet.site_by_name(&site_name).cloned());
+        let zone_of = |site: SiteId| self.fleet_ref(|fleet| fleet.zone_by_name(site, &zone_name).cloned());
+        if let Some(site) = &known_site
+            && let Some(zone) = zone_of(site.id)
+        {
+            return Ok(Ok((site.clone(), zone)));
+        }
+        if self.fleet_ref(super::fleet::Fleet::places) >= MAX_PLACES {
+            let why = format!("there are {MAX_PLACES} sites and zones already; use one of them");
+            return Ok(Err(EnrollRefused::Invalid { field: "zone", why }));
+        }
+        let site = match known_site {
+            Some(site) => site,
+            None => {
+                let site = SiteRow { id: SiteId::from_parts(now, random_bits()?), name: site_name };
+                tx.insert_site(&site, now).await?;
+                site
+            }
+        };
+        let zone = ZoneRow { id: ZoneId::from_parts(now, random_bits()?), site: site.id, name: zone_name };
+        tx.insert_zone(&zone, now).await?;
+        let after = json!({ "site": site.name, "zone": zone.name });
+        self.audit(tx, &Actor::Server, "zone.create", &zone.id.to_string(), None, Some(after), None).await?;
+        Ok(Ok((site, zone)))
+    }
+}
+
+fn invalid(field: &'static str, why: impl Into<String>) -> EnrollRefused {
+    EnrollRefused::Invalid { field, why: why.into() }
+}
+
+/// A name without anything that could mislead whoever reads it.
+fn is_plain(text: &str, most: usize) -> bool {
+    text.chars().count() <= most && !text.chars().any(char::is_control) && text.trim() == text
+}
+
+fn is_dns_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    text.len() <= MAX_DNS_NAME && text.split('.').all(is_label)
+}
+
+/// Checks every fact before anything is done with one.
+fn check(request: &EnrollRequest) -> Result<SensorKind, EnrollRefused> {
+    let id = &request.enrolment_id;
+    if id.is_empty() || id.len() > MAX_ENROLMENT_ID || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        return Err(invalid("enrolmentId", format!("send 1 to {MAX_ENROLMENT_ID} letters and digits")));
+    }
+    if request.name.is_empty() || !is_dns_name(&request.name) || request.name.len() > MAX_NAME || request.name.contains('.') {
+        return Err(invalid("name", format!("a NetBIOS name has 1 to {MAX_NAME} letters, digits and hyphens")));
+    }
+    if !request.domain.is_empty() && !is_dns_name(&request.domain) {
+        return Err(invalid("domain", "write a fully qualified domain name, such as corp.example"));
+    }
+    for (field, place) in [("site", &request.site), ("zone", &request.zone)] {
+        if !is_plain(place, MAX_PLACE_NAME) || place.contains('/') {
+            return Err(invalid(field, format!("write at most {MAX_PLACE_NAME} characters without “/”")));
+        }
+    }
+    if !is_plain(&request.operating_system, MAX_OPERATING_SYSTEM) {
+        return Err(invalid("operatingSystem", format!("write at most {MAX_OPERATING_SYSTEM} characters")));
+    }
+    let watched = &request.domain_controller_dns_names;
+    if watched.len() > MAX_DOMAIN_CONTROLLERS || !watched.iter().all(|name| is_dns_name(name)) {
+        return Err(invalid("domainControllerDnsNames", format!("write at most {MAX_DOMAIN_CONTROLLERS} DNS names")));
+    }
+    SensorKind::from_word(&request.sensor_type).ok_or_else(|| {
+        invalid("sensorType", format!("use one of {}", SensorKind::ALL.map(SensorKind::word).join(", ")))
+    })
 }

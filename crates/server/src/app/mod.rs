@@ -2,13 +2,194 @@
 //!
 //! Doors (API, portal, gateway, workers) call these and never write SQL or decide anything themselves.
 
+pub mod accounts;
+pub(crate) mod activity;
+pub mod audit;
 pub mod enrollment;
+mod error;
+pub(crate) mod fleet;
+pub mod packages;
+pub(crate) mod planning;
+pub mod releases;
+pub mod rollouts;
 pub mod sensors;
+#[cfg(test)]
+mod tests;
+pub mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{Notify, broadcast};
+use watchpost_clock::Clock;
+use watchpost_core::id::WorkspaceId;
+use watchpost_core::policy::Policy;
+use watchpost_core::time::Timestamp;
+use watchpost_package::{Director, Mirror};
+use watchpost_store::{Store, Transaction};
+
+pub use error::AppError;
+
+use self::accounts::Accounts;
+use self::activity::{Activity, Busy};
+use self::fleet::Fleet;
+use self::releases::Shelves;
+use crate::events::{Bus, Event};
+use crate::folder::Folder;
 
 /// Everything a door needs. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
 
-struct Inner {}
+/// Limits that the configuration sets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Largest package that is taken.
+    pub(crate) package_bytes: u64,
+}
+
+/// What an [`App`] is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) clock: Clock,
+    pub(crate) folder: Folder,
+    pub(crate) limits: Limits,
+    pub(crate) mirror: Option<Mirror>,
+    pub(crate) director: Director,
+}
+
+struct Inner {
+    store: Store,
+    workspace: WorkspaceId,
+    clock: Clock,
+    folder: Folder,
+    limits: Limits,
+    policy: Policy,
+    /// When this server was ready (again): all silence counts from then at the earliest.
+    ready_at: Timestamp,
+    fleet: RwLock<Fleet>,
+    accounts: RwLock<Accounts>,
+    /// Held from before a change is computed until it is in memory, so that changes keep one order.
+    gate: tokio::sync::Mutex<()>,
+    shelves: Shelves,
+    bus: Bus,
+    activity: Arc<Activity>,
+    view: Mutex<Option<views::Cached>>,
+    poke: Notify,
+    /// Keeps the clock from stepping between a poke and the planner's run.
+    poked: Mutex<Option<Busy>>,
+}
+
+impl App {
+    /// Loads everything a server remembers.
+    pub(crate) async fn load(parts: Parts) -> Result<Self, AppError> {
+        let Parts { store, workspace, clock, folder, limits, mirror, director } = parts;
+        let mut tx = store.read(workspace).await?;
+        let (fleet, accounts) = (Fleet::load(&mut tx).await?, Accounts::load(&mut tx).await?);
+        drop(tx);
+        let app = Self(Arc::new(Inner {
+            store,
+            workspace,
+            ready_at: clock.now(),
+            folder,
+            limits,
+            policy: Policy::default(),
+            fleet: RwLock::new(fleet),
+            accounts: RwLock::new(accounts),
+            gate: tokio::sync::Mutex::new(()),
+            shelves: Shelves::new(mirror, director),
+            bus: Bus::new(),
+            activity: Activity::new(clock.clone()),
+            view: Mutex::new(None),
+            poke: Notify::new(),
+            poked: Mutex::new(None),
+            clock,
+        }));
+        app.poke();
+        Ok(app)
+    }
+
+    /// The clock by which everything is judged.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// When this server was ready (again).
+    #[must_use]
+    pub fn ready_at(&self) -> Timestamp {
+        self.0.ready_at
+    }
+
+    /// Listens for what changes from now on.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.0.bus.listen()
+    }
+
+    /// How many statements the store has run; for the proof that an unchanged check-in runs none.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.0.store.statements()
+    }
+
+    async fn begin(&self) -> Result<Transaction, AppError> {
+        Ok(self.0.store.begin(self.0.workspace).await?)
+    }
+
+    fn fleet_ref<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
+        read(&self.0.fleet.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn fleet_mut<T>(&self, change: impl FnOnce(&mut Fleet) -> T) -> T {
+        change(&mut self.0.fleet.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Wakes the planner; the server counts as busy until it has run.
+    pub(crate) fn poke(&self) {
+        let busy = self.0.activity.begin();
+        self.0.poked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(busy);
+        self.0.poke.notify_one();
+    }
+
+    /// Waits for a poke. What it gives keeps the server busy until dropped.
+    pub(crate) async fn poked(&self) -> Option<Busy> {
+        self.0.poke.notified().await;
+        self.0.poked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Takes a piece of work in hand.
+    pub(crate) fn busy(&self) -> Busy {
+        self.0.activity.begin()
+    }
+
+    /// What the planner waits for next.
+    pub(crate) fn wake_at(&self, at: Option<Timestamp>) {
+        self.0.activity.wake_at(at);
+    }
+
+    /// Signs the director's metadata anew if it is due; tells whether it was.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn resign_director(&self) -> Result<bool, AppError> {
+        self.0.shelves.resign(self.0.clock.now()).await
+    }
+
+    /// When the first document of the director expires.
+    pub async fn director_expires_at(&self) -> Timestamp {
+        self.0.shelves.earliest_expiry().await
+    }
+
+    /// The whole current access key, for showing it to who may enrol hosts.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn access_key(&self) -> Result<String, AppError> {
+        let bytes = self.0.folder.read_key(crate::founding::ACCESS_KEY).map_err(|error| AppError::Files {
+            doing: "read the access key",
+            source: std::io::Error::other(error),
+        })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use tracing::error;
 use watchpost_core::id::SensorId;
 use watchpost_core::sync::{Desired, Report};
 use watchpost_core::time::Timestamp;
+use watchpost_core::sensor::Sensor;
 
-use super::App;
+use super::{App, AppError};
+use crate::auth::secret::random_bytes;
+use crate::events::Event;
+
+/// When a host that has just enrolled checks in first.
+pub(super) const FIRST_CHECK_IN: Duration = Duration::from_secs(1);
 
 /// What a check-in is answered with.
 #[derive(Clone, Debug)]
@@ -30,20 +37,122 @@ pub enum CheckInRefused {
     Unavailable,
 }
 
+/// What memory alone says to a check-in.
+enum Quick {
+    Gone,
+    Changed,
+    Same { desired: Desired, was_silent: bool },
+}
+
 impl App {
     /// Whose pin this is: SHA-256 of the client certificate's DER. Memory only.
     #[must_use]
     pub fn sensor_by_pin(&self, pin: &[u8; 32]) -> Option<SensorId> {
-        let _ = (&self.0, pin);
-        None
+        self.fleet_ref(|fleet| fleet.by_pin(pin))
     }
 
     /// Takes a report. Unchanged: memory only, no SQL. Changed: durable before it is answered.
     ///
     /// # Errors
     /// When the sensor is gone or the store fails.
-    pub async fn check_in(&self, id: SensorId, report: Report, now: Timestamp) -> Result<CheckInReply, CheckInRefused> {
-        let _ = (&self.0, id, report, now);
-        Err(CheckInRefused::Unknown)
+    pub async fn check_in(
+        &self,
+        id: SensorId,
+        mut report: Report,
+        now: Timestamp,
+    ) -> Result<CheckInReply, CheckInRefused> {
+        // That the configuration was pulled is an event, kept as an instant; the rest of a report is a state.
+        let has_pulled = std::mem::take(&mut report.pulled_configuration);
+        let silence = self.0.policy.contact.stopped_communicating_after;
+        let quick = self.fleet_mut(|fleet| {
+            let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
+            let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == report) else { return Quick::Changed };
+            let was_silent = now.since(seen_at) >= silence;
+            let desired = Self::desired(sensor);
+            fleet.hear(id, now, has_pulled);
+            Quick::Same { desired, was_silent }
+        });
+        let desired = match quick {
+            Quick::Gone => return Err(CheckInRefused::Unknown),
+            Quick::Same { desired, was_silent } => {
+                if was_silent {
+                    self.0.bus.announce(Event::Sensor(id));
+                    self.poke();
+                }
+                desired
+            }
+            Quick::Changed => self.take_report(id, report, has_pulled, now).await?,
+        };
+        Ok(CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() })
+    }
+
+    /// Saves a report that differs from the one before.
+    async fn take_report(
+        &self,
+        id: SensorId,
+        report: Report,
+        has_pulled: bool,
+        now: Timestamp,
+    ) -> Result<Desired, CheckInRefused> {
+        let _busy = self.busy();
+        let _gate = self.0.gate.lock().await;
+        let Some(mut sensor) = self.fleet_ref(|fleet| fleet.sensors.get(&id).cloned()) else {
+            return Err(CheckInRefused::Unknown);
+        };
+        sensor.report = report;
+        sensor.last_contact = sensor.last_contact.max(Some(now));
+        if has_pulled {
+            sensor.last_config_pull = sensor.last_config_pull.max(Some(now));
+        }
+        if let Err(failure) = self.save_sensor(&sensor).await {
+            error!(sensor = %id, "a check-in was not saved: {}", failure.chain());
+            return Err(CheckInRefused::Unavailable);
+        }
+        let desired = Self::desired(&sensor);
+        self.fleet_mut(|fleet| fleet.take_saved(sensor));
+        self.0.bus.announce(Event::Sensor(id));
+        self.poke();
+        Ok(desired)
+    }
+
+    async fn save_sensor(&self, sensor: &Sensor) -> Result<(), AppError> {
+        let revision = self.fleet_ref(|fleet| fleet.kept(sensor.id)).map_or(0, |kept| kept.revision);
+        let mut tx = self.begin().await?;
+        tx.save_sensors(&[(sensor, revision)]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The check-in interval, moved about so that a fleet does not call in step.
+    fn come_back_after(&self) -> Duration {
+        let policy = &self.0.policy;
+        // Without randomness the fleet calls in step, which is no reason to refuse it.
+        let drawn = random_bytes::<2>().map_or(0, u16::from_le_bytes);
+        let jitter = u64::from(policy.contact.check_in_jitter_percent.min(100)) * 10;
+        let permille = 1_000 - jitter + u64::from(drawn) % (2 * jitter + 1);
+        let millis = u64::try_from(policy.contact.check_in.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(millis.saturating_mul(permille) / 1_000)
+    }
+
+
+    /// Saves last contacts that are newer in memory than in the store, in one statement.
+    ///
+    /// # Errors
+    /// When the store fails; they stay in memory then.
+    pub async fn write_behind(&self) -> Result<(), AppError> {
+        let _gate = self.0.gate.lock().await;
+        let contacts = self.fleet_mut(super::fleet::Fleet::take_heard);
+        if contacts.is_empty() {
+            return Ok(());
+        }
+        let saved = async {
+            let mut tx = self.begin().await?;
+            tx.save_contacts(&contacts).await?;
+            Ok::<_, AppError>(tx.commit().await?)
+        };
+        let saved = saved.await;
+        if saved.is_err() {
+            self.fleet_mut(|fleet| fleet.put_heard_back(&contacts));
+        }
+        saved
     }
 }

@@ -1,0 +1,53 @@
+//! `/releases`: what was published, and publishing.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::{Extension, Json};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use watchpost_store::ReleaseRow;
+
+use super::body;
+use crate::api::problem::Problem;
+use crate::app::releases::MAX_METADATA_BYTES;
+use crate::auth::browser::{Caller, Web};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publication {
+    /// Files of the author's repository, by name.
+    metadata: BTreeMap<String, String>,
+    /// The package's name in it.
+    target: String,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+pub(super) async fn list(State(web): State<Web>) -> Json<Value> {
+    let newest_first: Vec<_> = web.app.releases().iter().rev().map(write).collect();
+    Json(json!({ "value": newest_first }))
+}
+
+pub(super) async fn publish(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let wanted: Publication = body::json(body, MAX_METADATA_BYTES).await?;
+    let metadata = wanted.metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+    let published = web.app.publish(caller.principal(), metadata, &wanted.target, wanted.reason).await?;
+    let status = if published.was_there { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(write(&published.release))))
+}
+
+fn write(release: &ReleaseRow) -> Value {
+    let manifest = &release.manifest;
+    json!({
+        "version": manifest.version, "kind": manifest.kind, "notes": manifest.notes,
+        "publishedDateTime": release.published_at, "pulledBackDateTime": release.pulled_back_at,
+        "packageName": release.target.name, "sha256": release.target.sha256, "length": release.target.length,
+    })
+}

@@ -1,0 +1,223 @@
+//! The fleet as it is held in memory (decision 20): loaded at start, changed only after the store was.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use watchpost_core::catalogue::{Catalogue, Release};
+use watchpost_core::health::{Issue, IssueType};
+use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
+use watchpost_core::rollout::{Fleet as Sensors, Planner};
+use watchpost_core::sensor::Sensor;
+use watchpost_core::time::Timestamp;
+use watchpost_core::version::Version;
+use watchpost_store::{Contact, IssueRow, ReleaseRow, SensorRow, SiteRow, Transaction, ZoneRow};
+
+use super::AppError;
+
+/// What the store says of a sensor beside the sensor itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) pin: [u8; 32],
+    pub(crate) zone: ZoneId,
+    pub(crate) revision: u64,
+}
+
+/// Everything about the fleet that requests are answered from.
+pub(crate) struct Fleet {
+    pub(super) sensors: Sensors,
+    pub(super) catalogue: Catalogue,
+    pub(super) planner: Planner,
+    rollout_revisions: BTreeMap<Version, u64>,
+    kept: BTreeMap<SensorId, Kept>,
+    pins: HashMap<[u8; 32], SensorId>,
+    releases: Vec<ReleaseRow>,
+    issue_ids: BTreeMap<(SensorId, IssueType), IssueId>,
+    sites: BTreeMap<SiteId, SiteRow>,
+    zones: BTreeMap<ZoneId, ZoneRow>,
+    /// Sensors whose last contact is newer in memory than in the store.
+    heard: BTreeSet<SensorId>,
+    /// Counts changes other than contacts; for views that are kept.
+    changes: u64,
+}
+
+/// A release as the catalogue knows it.
+fn catalogued(row: &ReleaseRow) -> Release {
+    Release {
+        version: row.manifest.version,
+        kind: row.manifest.kind,
+        published_at: row.published_at,
+        pulled_back_at: row.pulled_back_at,
+        minimum_base: row.manifest.minimum_base_version,
+        target: Some(row.target.clone()),
+    }
+}
+
+impl Fleet {
+    pub(crate) async fn load(tx: &mut Transaction) -> Result<Self, AppError> {
+        let rollouts = tx.rollouts().await?;
+        let mut fleet = Self {
+            sensors: Sensors::new(),
+            catalogue: Catalogue::default(),
+            rollout_revisions: rollouts.iter().map(|row| (row.rollout.version, row.revision)).collect(),
+            planner: Planner::over(rollouts.into_iter().map(|row| row.rollout)),
+            kept: BTreeMap::new(),
+            pins: HashMap::new(),
+            releases: tx.releases().await?,
+            issue_ids: BTreeMap::new(),
+            sites: tx.sites().await?.into_iter().map(|row| (row.id, row)).collect(),
+            zones: tx.zones().await?.into_iter().map(|row| (row.id, row)).collect(),
+            heard: BTreeSet::new(),
+            changes: 0,
+        };
+        for release in &fleet.releases {
+            fleet.catalogue.insert(catalogued(release));
+        }
+        for row in tx.sensors().await? {
+            fleet.insert(row);
+        }
+        for row in tx.issues().await? {
+            fleet.issue_ids.insert((row.sensor, row.kind), row.id);
+            if let Some(sensor) = fleet.sensors.get_mut(&row.sensor) {
+                sensor.issues.insert(row.kind, row.issue);
+            }
+        }
+        Ok(fleet)
+    }
+
+    fn insert(&mut self, row: SensorRow) {
+        let SensorRow { sensor, zone, pin, revision } = row;
+        self.pins.insert(pin, sensor.id);
+        self.kept.insert(sensor.id, Kept { pin, zone, revision });
+        self.sensors.insert(sensor.id, sensor);
+    }
+
+    /// How often anything but a last contact has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(crate) fn by_pin(&self, pin: &[u8; 32]) -> Option<SensorId> {
+        self.pins.get(pin).copied()
+    }
+
+    /// A sensor by its id or, for people, by its name in any spelling.
+    pub(crate) fn find(&self, text: &str) -> Option<&Sensor> {
+        match text.parse() {
+            Ok(id) => self.sensors.get(&id),
+            Err(_) => self.sensors.values().find(|sensor| sensor.name.eq_ignore_ascii_case(text)),
+        }
+    }
+
+    pub(crate) fn kept(&self, id: SensorId) -> Option<Kept> {
+        self.kept.get(&id).copied()
+    }
+
+    pub(crate) fn releases(&self) -> &[ReleaseRow] {
+        &self.releases
+    }
+
+    pub(crate) fn issue_id(&self, sensor: SensorId, kind: IssueType) -> Option<IssueId> {
+        self.issue_ids.get(&(sensor, kind)).copied()
+    }
+
+    pub(crate) fn site_by_name(&self, name: &str) -> Option<&SiteRow> {
+        self.sites.values().find(|site| site.name == name)
+    }
+
+    pub(crate) fn zone_by_name(&self, site: SiteId, name: &str) -> Option<&ZoneRow> {
+        self.zones.values().find(|zone| zone.site == site && zone.name == name)
+    }
+
+    /// How many sites and zones there are, whichever are more.
+    pub(crate) fn places(&self) -> usize {
+        self.sites.len().max(self.zones.len())
+    }
+
+    /// Names of the site and the zone a sensor stands in.
+    pub(crate) fn place_names(&self, sensor: SensorId) -> (&str, &str) {
+        let zone = self.kept.get(&sensor).and_then(|kept| self.zones.get(&kept.zone));
+        let site = zone.and_then(|zone| self.sites.get(&zone.site));
+        (site.map_or("", |site| &site.name), zone.map_or("", |zone| &zone.name))
+    }
+
+    pub(crate) fn add_sensor(&mut self, row: SensorRow, site: SiteRow, zone: ZoneRow) {
+        self.sites.insert(site.id, site);
+        self.zones.insert(zone.id, zone);
+        self.changes += 1;
+        self.insert(row);
+    }
+
+    pub(crate) fn add_release(&mut self, release: ReleaseRow, planner: Planner) {
+        self.changes += 1;
+        self.rollout_revisions.insert(release.manifest.version, 1);
+        self.catalogue.insert(catalogued(&release));
+        self.releases.push(release);
+        self.planner = planner;
+    }
+
+    /// Takes a saved sensor over: the store holds it at the next revision. A contact that was heard of meanwhile stays.
+    pub(crate) fn take_saved(&mut self, saved: Sensor) {
+        let id = saved.id;
+        self.changes += 1;
+        let Some(kept) = self.kept.get_mut(&id) else { return };
+        kept.revision = kept.revision.saturating_add(1);
+        let Some(sensor) = self.sensors.get_mut(&id) else { return };
+        let (contact, pull) = (sensor.last_contact, sensor.last_config_pull);
+        *sensor = saved;
+        if contact > sensor.last_contact || pull > sensor.last_config_pull {
+            sensor.last_contact = sensor.last_contact.max(contact);
+            sensor.last_config_pull = sensor.last_config_pull.max(pull);
+        } else {
+            self.heard.remove(&id);
+        }
+    }
+
+    /// The revision at which the store holds a rollout.
+    pub(crate) fn rollout_revision(&self, version: Version) -> u64 {
+        self.rollout_revisions.get(&version).copied().unwrap_or(0)
+    }
+
+    /// Notes that a rollout was saved once more.
+    pub(crate) fn rollout_was_saved(&mut self, version: Version) {
+        self.changes += 1;
+        let revision = self.rollout_revisions.entry(version).or_default();
+        *revision = revision.saturating_add(1);
+    }
+
+    /// Takes the health issues of a sensor over that is otherwise as it was.
+    pub(crate) fn take_issues(&mut self, id: SensorId, issues: BTreeMap<IssueType, Issue>) {
+        self.changes += 1;
+        if let Some(sensor) = self.sensors.get_mut(&id) {
+            sensor.issues = issues;
+        }
+    }
+
+    pub(crate) fn take_saved_issue(&mut self, saved: &IssueRow) {
+        self.issue_ids.insert((saved.sensor, saved.kind), saved.id);
+    }
+
+    /// Notes a contact in memory alone.
+    pub(crate) fn hear(&mut self, id: SensorId, now: Timestamp, has_pulled: bool) {
+        let Some(sensor) = self.sensors.get_mut(&id) else { return };
+        sensor.last_contact = sensor.last_contact.max(Some(now));
+        if has_pulled {
+            sensor.last_config_pull = sensor.last_config_pull.max(Some(now));
+        }
+        self.heard.insert(id);
+    }
+
+    /// The contacts that are not in the store yet.
+    pub(crate) fn take_heard(&mut self) -> Vec<Contact> {
+        let heard = std::mem::take(&mut self.heard);
+        let contact = |sensor: &Sensor| Contact {
+            sensor: sensor.id,
+            seen_at: sensor.last_contact,
+            pulled_at: sensor.last_config_pull,
+        };
+        heard.iter().filter_map(|id| self.sensors.get(id)).map(contact).collect()
+    }
+
+    /// Puts contacts back that could not be saved.
+    pub(crate) fn put_heard_back(&mut self, contacts: &[Contact]) {
+        self.heard.extend(contacts.iter().map(|contact| contact.sensor));
+    }
+}

@@ -1,0 +1,155 @@
+//! The listener of portal and API: plain HTTP on loopback, TLS 1.2 and 1.3 elsewhere. It knows no page.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::auth::browser::Peer;
+use crate::config::TlsFiles;
+
+/// Connections of browsers and scripts at the same time.
+const MAX_CONNECTIONS: usize = 1_000;
+/// How long a TLS handshake may take.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the head of a request may take, and a kept-alive connection may idle.
+const HEAD_DEADLINE: Duration = Duration::from_secs(60);
+/// Largest head of a request.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// How long requests under way may take after the server was told to stop.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+/// How long accepting pauses after it failed, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the portal's certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is not the PEM it should be.
+    #[error("{file} is not usable PEM; portal.tls needs a certificate chain and a private key")]
+    Pem {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not belong together, or are of no known kind.
+    #[error("the portal's certificate and key cannot be used together")]
+    Certificate(#[source] rustls::Error),
+}
+
+/// The TLS side of the portal's listener.
+///
+/// # Errors
+/// When the files cannot be read or do not belong together.
+pub fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Pem { file: files.certificate.clone(), source })?;
+    let key = PrivateKeyDer::from_pem_file(&files.private_key)
+        .map_err(|source| TlsError::Pem { file: files.private_key.clone(), source })?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Certificate)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Certificate)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves `router` until told to stop, then lets requests under way end.
+pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, mut stop: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = told_to_stop(&mut stop) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "a connection to the portal was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+        tokio::spawn(async move {
+            attend(stream, peer, tls, router, stop).await;
+            drop(place);
+        });
+    }
+    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+    if tokio::time::timeout(DRAIN_DEADLINE, places.acquire_many(all)).await.is_err() {
+        debug!("some portal connections were cut at shutdown");
+    }
+}
+
+async fn attend(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    // Small answers should not wait for more.
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = tls else { return converse(stream, peer, router, stop).await };
+    match tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, peer, router, stop).await,
+        Ok(Err(error)) => debug!(%peer, %error, "no TLS with the portal"),
+        Err(_) => debug!(%peer, "a TLS handshake with the portal took too long"),
+    }
+}
+
+async fn converse<S>(stream: S, peer: SocketAddr, router: Router, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pages = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(pages.call(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told_to_stop(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(DRAIN_DEADLINE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%peer, %error, "a connection to the portal ended early");
+    }
+}
+
+/// Waits until the server stops, or nobody is left who could say so.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

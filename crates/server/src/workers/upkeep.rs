@@ -1,0 +1,56 @@
+//! Writing behind what check-ins leave in memory, and signing the director's short-lived metadata anew.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::app::App;
+
+/// How often last contacts and the use of sessions are written behind; a crash may lose as much of them.
+const WRITE_BEHIND: Duration = Duration::from_secs(30);
+/// The least real time between two writes, however fast a demo's clock steps.
+const WRITE_BEHIND_LEAST: Duration = Duration::from_secs(1);
+/// How often it is looked whether a signature is due.
+const SIGNATURE_CHECK: Duration = Duration::from_secs(3600);
+/// The least real time between two looks.
+const SIGNATURE_CHECK_LEAST: Duration = Duration::from_millis(200);
+
+/// Waits `span` of the clock and `least` of real time; `false` when the server stops first.
+async fn wait(app: &App, span: Duration, least: Duration, stopped: &mut watch::Receiver<bool>) -> bool {
+    let clock = app.clock();
+    let both = async {
+        clock.sleep_until(clock.now() + span).await;
+        tokio::time::sleep(least).await;
+    };
+    tokio::select! {
+        () = both => true,
+        _ = stopped.wait_for(|stop| *stop) => false,
+    }
+}
+
+/// Writes behind until the server stops; the last time is the server's own business.
+pub(super) async fn write_behind(app: App, mut stopped: watch::Receiver<bool>) {
+    while wait(&app, WRITE_BEHIND, WRITE_BEHIND_LEAST, &mut stopped).await {
+        if let Err(failure) = app.write_behind().await {
+            error!("last contacts were not saved and stay in memory: {}", failure.chain());
+        }
+        if let Err(failure) = app.tidy_sessions().await {
+            error!("sessions were not saved: {}", failure.chain());
+        }
+    }
+}
+
+/// Signs the director's timestamp anew whenever it is due, a day after the last time.
+pub(super) async fn sign_anew(app: App, mut stopped: watch::Receiver<bool>) {
+    loop {
+        match app.resign_director().await {
+            Ok(true) => info!("the director's metadata was signed anew"),
+            Ok(false) => {}
+            Err(failure) => error!("the director's metadata could not be signed anew: {}", failure.chain()),
+        }
+        if !wait(&app, SIGNATURE_CHECK, SIGNATURE_CHECK_LEAST, &mut stopped).await {
+            return;
+        }
+    }
+}
