@@ -200,7 +200,7 @@ impl Driver {
                 self.supervisor.stop().await;
                 self.forget_sensor();
             }
-            Command::StartSensor(release) => return self.start(release),
+            Command::StartSensor(release) => return self.start(release).await,
             Command::Prove { generation } => {
                 self.is_proving = true;
                 self.supervisor.prove(generation);
@@ -220,10 +220,13 @@ impl Driver {
         }
     }
 
-    fn start(&mut self, release: Release) -> Vec<Event> {
+    async fn start(&mut self, release: Release) -> Vec<Event> {
         self.forget_sensor();
         let started = match self.installation.versions.verify(release, Look::Cheap) {
-            Ok(()) => self.supervisor.start(release).map_err(|error| format!("it cannot be started: {error}")),
+            Ok(()) => {
+                let started = self.supervisor.start(release).await;
+                started.map_err(|error| format!("it cannot be started: {error}"))
+            }
             Err(error) => Err(format!("it cannot be started: {}", in_one_line(&error))),
         };
         match started {

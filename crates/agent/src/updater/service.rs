@@ -178,6 +178,8 @@ impl Session {
 
     async fn run(mut self, stop: &mut Stop) -> Result<(), DriverError> {
         loop {
+            // Whatever comes next, the connection and the sensor's socket get their turn.
+            tokio::task::yield_now().await;
             self.check_in_if_due();
             let (until, patience) = self.before_waiting();
             let woken = self.wait(until, patience, stop).await;
@@ -199,8 +201,7 @@ impl Session {
 
     /// Tells the clock what this process waits for; says until when to wait and how long a stepped clock is held.
     fn before_waiting(&mut self) -> (Timestamp, Option<Duration>) {
-        let next_check_in = if self.sent.is_some() { None } else { Some(self.pace.next()) };
-        let until = [next_check_in, self.driver.machine().wakes_at()].into_iter().flatten().min();
+        let until = [self.check_in_at(), self.driver.machine().wakes_at()].into_iter().flatten().min();
         let until = until.unwrap_or(Timestamp::from_millis(i64::MAX));
         let is_starting = self.driver.machine().report().service == ServiceState::Starting;
         let is_waiting = is_starting || self.driver.is_proving();
@@ -231,13 +232,18 @@ impl Session {
         }
     }
 
-    /// Sends a report. The first one waits a moment for the sensor to say what it has, so that a restart of the updater
-    /// does not look like a sensor without alerts.
-    fn check_in_if_due(&mut self) {
-        let now = self.clock.now();
+    /// When the next report is due; `None` while one is on its way. The first one waits a moment for the sensor to say
+    /// what it has, so that a restart of the updater does not look like a sensor without alerts.
+    fn check_in_at(&self) -> Option<Timestamp> {
         let is_starting = self.driver.machine().report().service == ServiceState::Starting;
         let is_fresh = self.clock.instant().saturating_duration_since(self.opened) < PATIENCE;
-        if self.sent.is_some() || self.pace.next() > now || (is_starting && is_fresh && !self.driver.has_heard()) {
+        let is_held = is_starting && is_fresh && !self.driver.has_heard();
+        (self.sent.is_none() && !is_held).then(|| self.pace.next())
+    }
+
+    fn check_in_if_due(&mut self) {
+        let now = self.clock.now();
+        if self.check_in_at().is_none_or(|at| at > now) {
             return;
         }
         let report = self.driver.report();

@@ -64,15 +64,21 @@ pub(super) struct Supervisor {
     layout: Layout,
     extra_arguments: Vec<String>,
     heard: mpsc::Sender<Heard>,
-    orders: Option<mpsc::Sender<Order>>,
+    tended: Option<Tended>,
     turn: u64,
+}
+
+/// The process that a task of this updater stays with.
+struct Tended {
+    release: Release,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Supervisor {
     /// A supervisor that reports to `heard`; every sensor gets `extra_arguments` too.
     #[must_use]
     pub(super) fn new(layout: Layout, extra_arguments: Vec<String>, heard: mpsc::Sender<Heard>) -> Self {
-        Self { layout, extra_arguments, heard, orders: None, turn: 0 }
+        Self { layout, extra_arguments, heard, tended: None, turn: 0 }
     }
 
     /// Which process is the one that counts; what is heard of another turn is of the past.
@@ -81,9 +87,13 @@ impl Supervisor {
         self.turn
     }
 
-    /// Whether a sensor runs, and from where: its lock tells, whoever started it.
+    /// Whether a sensor runs, and from where: its lock tells, whoever started it. The lock of a process that is tended
+    /// is left alone, because looking at it at the wrong moment would keep the process from taking it.
     #[must_use]
     pub(super) fn running(&self) -> Running {
+        if let Some(tended) = self.tended.as_ref().filter(|tended| !tended.orders.is_closed()) {
+            return Running::Release(tended.release);
+        }
         match lock::is_held(&self.layout.sensor_lock()) {
             Ok(false) => Running::Nothing,
             Ok(true) => pid_of(&self.layout)
@@ -102,13 +112,18 @@ impl Supervisor {
         found
     }
 
-    /// Starts the sensor of a release.
+    /// Starts the sensor of a release, or adopts it: an updater that died between starting a sensor and the sensor's
+    /// taking of its lock left one behind that nobody could see yet. Any other holder of the lock is stopped.
     ///
     /// # Errors
-    /// When one runs already, or the program cannot be started.
-    pub(super) fn start(&mut self, release: Release) -> io::Result<()> {
+    /// When the program cannot be started.
+    pub(super) async fn start(&mut self, release: Release) -> io::Result<()> {
         if lock::is_held(&self.layout.sensor_lock())? {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process holds the sensor's lock"));
+            if self.running() == Running::Release(release) {
+                self.adopt();
+                return Ok(());
+            }
+            self.stop_stranger().await;
         }
         let folder = self.layout.version(release);
         let (output, begins_at) = self.open_output()?;
@@ -148,7 +163,7 @@ impl Supervisor {
 
     fn tend(&mut self, release: Release, process: Process, pid: u32, begins_at: u64) {
         let (orders, inbox) = mpsc::channel(ORDERS);
-        self.orders = Some(orders);
+        self.tended = Some(Tended { release, orders });
         self.turn += 1;
         let tender = Tender {
             root: self.layout.root().to_owned(),
@@ -168,9 +183,9 @@ impl Supervisor {
     /// Stops the sensor and waits until it is gone. Nothing is heard of it afterwards.
     pub(super) async fn stop(&mut self) {
         self.turn += 1;
-        if let Some(orders) = self.orders.take() {
+        if let Some(tended) = self.tended.take() {
             let (done, is_done) = oneshot::channel();
-            if orders.send(Order::Stop(done)).await.is_ok() {
+            if tended.orders.send(Order::Stop(done)).await.is_ok() {
                 // An error means that the sensor ended by itself at this very moment.
                 let _ = is_done.await;
             }
@@ -178,21 +193,26 @@ impl Supervisor {
         self.stop_stranger().await;
     }
 
-    /// Ends whoever else holds the sensor's lock.
+    /// Ends whoever else holds the sensor's lock, if it can be told who that is: the process that answers on the
+    /// sensor's socket, else the one the lock file names, provided that it runs from one of this host's versions.
     async fn stop_stranger(&self) {
-        let path = self.layout.sensor_lock();
-        let Some(pid) = pid_of(&self.layout) else { return };
-        let mut adopted = Process::Adopted { pid, lock: path };
-        if !adopted.has_ended() {
-            stop(&mut adopted, pid).await;
+        let lock = self.layout.sensor_lock();
+        if !lock::is_held(&lock).unwrap_or(true) {
+            return;
+        }
+        let answering = SensorLink::connect(self.layout.root()).await.ok().and_then(|link| link.pid());
+        let named = || pid_of(&self.layout).filter(|pid| release_of(&self.layout, *pid).is_some());
+        if let Some(pid) = answering.or_else(named) {
+            tracing::warn!(pid, "a sensor that should not run is stopped");
+            stop(&mut Process::Adopted { pid, lock }, pid).await;
         }
     }
 
     /// Asks for a canary marked with this generation.
     pub(super) fn prove(&self, generation: u64) {
-        if let Some(orders) = &self.orders {
+        if let Some(tended) = &self.tended {
             // A full inbox means that earlier canaries are still to be run; the machine asks again.
-            let _ = orders.try_send(Order::Prove(generation));
+            let _ = tended.orders.try_send(Order::Prove(generation));
         }
     }
 }
