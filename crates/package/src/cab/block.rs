@@ -1,24 +1,24 @@
 //! MSZIP blocks: up to 32 KB each, deflated; a block may refer to the 32 KB of its file before it.
 
-use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, TDEFLStatus, compress};
+use flate2::{Compress, Compression, FlushCompress, Status};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::format::{BLOCK, BLOCK_SIGNATURE, MAX_PACKED_BLOCK, block_checksum};
 
 /// Deflate level of packages: 9 is the smallest that is still fast.
-const LEVEL: u8 = 9;
+const LEVEL: u32 = 9;
 /// An empty last deflate block, which closes a stream that was flushed.
 const CLOSING: [u8; 2] = [3, 0];
 
 /// Packs the blocks of one file, one after another.
-pub(super) struct Packer(Box<CompressorOxide>);
+///
+/// With zlib's algorithm: it never writes a code for a single distance, which `cabextract` refuses as incomplete.
+pub(super) struct Packer(Compress);
 
 impl Packer {
     pub(super) fn new() -> Self {
-        let mut compressor = Box::<CompressorOxide>::default();
-        compressor.set_format_and_level(miniz_oxide::DataFormat::Raw, LEVEL);
-        Self(compressor)
+        Self(Compress::new(Compression::new(LEVEL), false))
     }
 
     /// The packed form of the next block. Its checksum is never zero, because readers take zero for "unchecked".
@@ -29,12 +29,13 @@ impl Packer {
     }
 
     fn deflate(&mut self, data: &[u8]) -> Option<Vec<u8>> {
-        let mut packed = vec![0; BLOCK * 2];
-        let (status, read, written) = compress(&mut self.0, data, &mut packed, TDEFLFlush::Sync);
-        packed.truncate(written);
-        packed.splice(0..0, BLOCK_SIGNATURE);
+        let mut packed = Vec::with_capacity(BLOCK * 2);
+        packed.extend(BLOCK_SIGNATURE);
+        let before = self.0.total_in();
+        let status = self.0.compress_vec(data, &mut packed, FlushCompress::Sync).ok()?;
+        let is_whole = status == Status::Ok && self.0.total_in() - before == data.len() as u64;
         packed.extend(CLOSING);
-        (status == TDEFLStatus::Okay && read == data.len() && packed.len() <= data.len() + 7).then_some(packed)
+        (is_whole && packed.len() <= data.len() + 7).then_some(packed)
     }
 }
 

@@ -197,6 +197,26 @@ fn the_cab_crate_reads_the_same() {
     }
 }
 
+/// Programs are full of long runs. A deflate block with one distance in it has a code that strict readers call
+/// incomplete, unless its writer takes care: zlib does, others do not.
+#[test]
+fn cabextract_reads_blocks_with_a_single_distance() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, period) in [("zeros", 1), ("pairs", 2), ("page", 4_096)] {
+        let noise = (0..period as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 15) as u8).collect::<Vec<_>>();
+        let mut bytes: Vec<u8> = noise.iter().copied().cycle().take(BLOCK * 2 + 300).collect();
+        bytes.extend((0..40_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8));
+        bytes[BLOCK + 1_000..BLOCK + 1_100].copy_from_slice(&[7; 100]);
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    fs::write(dir.path().join("program"), &program[..program.len().min(4 << 20)]).unwrap();
+    let (_out, path, _) = built(dir.path());
+    let output = Command::new("cabextract").arg("-t").arg(path).output().expect("cargo xtask setup");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+}
+
 /// `cabextract` is installed by `cargo xtask setup`.
 #[test]
 fn cabextract_tests_lists_and_extracts_a_package() {
