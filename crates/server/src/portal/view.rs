@@ -308,13 +308,13 @@ pub struct RolloutRow {
     /// Why; may be empty.
     pub because: String,
     /// Cleared, failed, skipped, pending.
-    pub cleared: usize,
+    pub cleared: u32,
     /// Went back or never came through.
-    pub failed: usize,
+    pub failed: u32,
     /// Left out for a reason.
-    pub skipped: usize,
+    pub skipped: u32,
     /// Still to come, those in flight included.
-    pub pending: usize,
+    pub pending: u32,
     /// When its release was published.
     pub published: When,
 }

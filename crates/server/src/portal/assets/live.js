@@ -5,6 +5,7 @@ const COALESCE_MS = 250; // several changes at once are one request
 const QUIET_MS = 30_000; // times and "last contact" are refreshed even if nothing was announced
 const ANNOUNCE_MS = 5_000; // a screen reader is told at most so often
 const FLASH_MS = 1_800;
+const LOST_MS = 5_000; // a stream that is merely renewed is not lost
 
 const changed = new Set();
 let everything = false;
@@ -126,17 +127,20 @@ function all() {
 
 function open() {
   if (source) return;
-  source = new EventSource("/portal/events");
+  source = new EventSource("/api/v1/events");
   source.addEventListener("open", () => {
     stream("open");
     all(); // whatever happened before the stream was there
   });
-  source.addEventListener("error", () => stream("lost"));
+  source.addEventListener("error", () => {
+    if (source?.readyState === EventSource.CLOSED) close(); // refused: the quiet refresh opens another
+    setTimeout(() => source?.readyState === EventSource.CONNECTING && stream("lost"), LOST_MS);
+  });
   source.addEventListener("sensor", (event) => {
-    changed.add(event.data);
+    changed.add(JSON.parse(event.data).id);
     schedule();
   });
-  for (const kind of ["rollout", "release", "settings", "reset"]) source.addEventListener(kind, all);
+  for (const kind of ["rollout", "release", "settings", "reload"]) source.addEventListener(kind, all);
 }
 
 function close() {
@@ -147,7 +151,11 @@ function close() {
 document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
 addEventListener("pagehide", close);
 addEventListener("pageshow", () => document.hidden || open());
-setInterval(() => document.hidden || all(), QUIET_MS);
+setInterval(() => {
+  if (document.hidden) return;
+  open();
+  all();
+}, QUIET_MS);
 
 // Esc leaves the search field; `/` goes there.
 addEventListener("keydown", (event) => {
