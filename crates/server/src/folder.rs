@@ -127,7 +127,8 @@ impl Folder {
         }
         let path = self.0.join("server.lock");
         let failed = |source| FolderError::File { path: path.clone(), source };
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Held { _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::Held(self.0.clone())),

@@ -11,5 +11,7 @@ pub mod gateway;
 pub mod lifecycle;
 pub mod pages;
 pub mod portal;
+#[cfg(test)]
+mod testing;
 pub mod web;
 mod workers;

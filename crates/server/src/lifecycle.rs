@@ -120,10 +120,8 @@ impl Server {
         let held = folder.hold()?;
         let store = Store::open(&folder.database()).await?;
         let app = load(&settings, &folder, store.clone(), clock.clone()).await?;
-        let certificate = GatewayCertificate::from_der(
-            folder.read_key(GATEWAY_CERTIFICATE)?,
-            folder.read_key(GATEWAY_KEY)?,
-        );
+        let certificate =
+            GatewayCertificate::from_der(folder.read_key(GATEWAY_CERTIFICATE)?, folder.read_key(GATEWAY_KEY)?);
         let limits = crate::gateway::Limits::default();
         let gateway = Gateway::new(app.clone(), clock, folder.repositories(), &certificate, limits)?;
         let tls = settings.tls.as_ref().map(web::tls).transpose()?;

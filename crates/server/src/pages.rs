@@ -11,6 +11,7 @@ pub fn router(web: &Web) -> Router {
     let (api, _) = v1::router(web.clone());
     Router::new()
         .nest("/api/v1", api.fallback(async || Problem::not_found("such address in this API")))
+        .merge(crate::portal::router(web.clone()))
         .layer(middleware::from_fn_with_state(web.clone(), security_headers))
         .layer(middleware::from_fn(operation))
 }

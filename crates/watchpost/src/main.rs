@@ -1,2 +1,123 @@
-//! The one binary of the control plane.
-fn main() {}
+//! The `watchpost` binary: server, demo, operator's commands, rehearsal.
+//!
+//! It only reads the command line and says how things ended; the rooms do the work.
+
+mod cli;
+mod demo;
+mod failure;
+mod init;
+mod rehearse;
+mod release;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Control plane for a fleet of security sensors.
+#[derive(Parser, Debug)]
+#[command(version, propagate_version = true, after_help = "Example:\n  watchpost demo")]
+struct Watchpost {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Makes a server's folder: keys, configuration, first administrator (printed once).
+    Init(init::Args),
+    /// Runs the control plane.
+    Serve(serve::Args),
+    /// Prints a fresh one-time sign-in for the portal. To be run where the server runs.
+    #[command(visible_alias = "sign-in")]
+    SignInLink(init::SignInArgs),
+    /// Shows everything on real processes in a throw-away folder.
+    Demo(demo::Args),
+    /// Packs, signs and publishes releases.
+    Release(release::Args),
+    /// Plays a scenario in virtual time.
+    Rehearse(rehearse::Args),
+    /// Looks at sensors.
+    #[command(subcommand)]
+    Sensors(cli::sensors::Command),
+    /// Looks at rollouts and steers them.
+    #[command(subcommand)]
+    Rollouts(cli::rollouts::Command),
+    /// Looks at health issues.
+    #[command(subcommand)]
+    Health(cli::health::Command),
+    /// Handles the access key.
+    #[command(subcommand)]
+    AccessKey(cli::access_key::Command),
+    /// Handles API tokens.
+    #[command(subcommand)]
+    Tokens(cli::tokens::Command),
+    /// Looks at the audit log.
+    #[command(subcommand)]
+    Audit(cli::audit::Command),
+}
+
+fn main() -> ExitCode {
+    let command = Watchpost::parse().command;
+    // The first provider stays; a second call of a test binary changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(Err(anyhow::anyhow!("the runtime did not start: {error}; free some memory"))),
+    };
+    end(runtime.block_on(run(command)))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Init(args) => Ok(init::init(args).await.map(done)?),
+        Command::SignInLink(args) => Ok(init::sign_in_link(args).await.map(done)?),
+        Command::Serve(args) => Ok(serve::run(args).await.map(done)?),
+        Command::Demo(args) => demo::run(args).await,
+        Command::Release(args) => release::run(args).await,
+        Command::Rehearse(args) => rehearse::run(args).await,
+        Command::Sensors(command) => Ok(cli::sensors::run(command).await.map(done)?),
+        Command::Rollouts(command) => Ok(cli::rollouts::run(command).await.map(done)?),
+        Command::Health(command) => Ok(cli::health::run(command).await.map(done)?),
+        Command::AccessKey(command) => Ok(cli::access_key::run(command).await.map(done)?),
+        Command::Tokens(command) => Ok(cli::tokens::run(command).await.map(done)?),
+        Command::Audit(command) => Ok(cli::audit::run(command).await.map(done)?),
+    }
+}
+
+/// Says how it ended, and gives the exit code.
+fn end(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    let line = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    use std::io::Write as _;
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "watchpost: {line}");
+    error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed_and_every_leaf_shows_an_example() {
+        let mut tree = Watchpost::command();
+        tree.build();
+        tree.clone().debug_assert();
+        let mut open = vec![&tree];
+        while let Some(command) = open.pop() {
+            let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!children.is_empty() || help.contains("Example"), "{} has no example", command.get_name());
+            open.extend(children);
+        }
+    }
+}

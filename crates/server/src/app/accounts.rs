@@ -137,12 +137,14 @@ impl App {
         let reference = Secret::draw("").map_err(AppError::from)?;
         let mut tx = self.begin().await?;
         let used = tx.use_sign_in_secret(&secret.hash(), now).await.map_err(AppError::from)?;
-        let (user, _) = used.filter(|(_, made)| now.since(*made) < SIGN_IN_SECRET_LIFE).ok_or(SignInRefused::Unknown)?;
+        let (user, _) =
+            used.filter(|(_, made)| now.since(*made) < SIGN_IN_SECRET_LIFE).ok_or(SignInRefused::Unknown)?;
         let id = SessionId::from_parts(now, random_bits().map_err(AppError::from)?);
         let session = SessionRow { id, user, created_at: now, used_at: now };
         tx.insert_session(&session, &reference.hash()).await.map_err(AppError::from)?;
         let actor = Actor::Person { user, name: self.user_name(user), session: id };
-        self.audit(&mut tx, &actor, "session.open", &user.to_string(), None, Some(json!({ "session": id })), None).await?;
+        self.audit(&mut tx, &actor, "session.open", &user.to_string(), None, Some(json!({ "session": id })), None)
+            .await?;
         tx.commit().await.map_err(AppError::from)?;
         let mut accounts = self.0.accounts.write().unwrap_or_else(PoisonError::into_inner);
         accounts.sessions.insert(reference.hash(), session);

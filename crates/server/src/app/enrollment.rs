@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -19,6 +20,8 @@ use crate::events::Event;
 
 /// Most characters of an enrolment id.
 const MAX_ENROLMENT_ID: usize = 64;
+/// Most characters of what a host calls itself.
+const MAX_HOST_ID: usize = 128;
 /// Most characters of a NetBIOS name.
 const MAX_NAME: usize = 15;
 /// Most characters of a DNS name.
@@ -41,6 +44,8 @@ pub struct EnrollRequest {
     pub secret: String,
     /// Made once by the host (at most 64 characters); the same id with the same certificate is the same enrolment.
     pub enrolment_id: String,
+    /// What the host calls itself (machine id), by which a clone is noticed.
+    pub host_id: String,
     /// NetBIOS name.
     pub name: String,
     /// Sensor type word, e.g. `domainControllerIntegrated`.
@@ -88,6 +93,12 @@ pub enum EnrollRefused {
         "this certificate already belongs to another sensor; run `watchpost-updater setup` again to make one of its own"
     )]
     PinInUse,
+    /// The same host is enrolled with another certificate.
+    #[error(
+        "this host is enrolled with another certificate already: one of the two is a clone, or the host lost its identity; \
+         restore the host's folder updater/identity, or have the other sensor removed first"
+    )]
+    PossibleClone,
     /// A fact is missing, too long or not one of the words it may be.
     #[error("{field}: {why}")]
     Invalid {
@@ -109,6 +120,7 @@ impl EnrollRefused {
             Self::UnknownAccessKey => "unknownAccessKey",
             Self::Replayed => "enrolmentReplayed",
             Self::PinInUse => "certificateInUse",
+            Self::PossibleClone => "possibleClone",
             Self::Invalid { .. } => "invalidEnrolment",
             Self::Unavailable => "unavailable",
         }
@@ -120,7 +132,12 @@ impl App {
     ///
     /// # Errors
     /// When the access key is unknown, the enrolment is a replay, a fact is wrong, or the store fails.
-    pub async fn enroll(&self, request: EnrollRequest, pin: [u8; 32], now: Timestamp) -> Result<Enrolled, EnrollRefused> {
+    pub async fn enroll(
+        &self,
+        request: EnrollRequest,
+        pin: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Enrolled, EnrollRefused> {
         let _busy = self.0.activity.begin();
         let kind = check(&request)?;
         let _gate = self.0.gate.lock().await;
@@ -144,7 +161,8 @@ impl App {
     ) -> Result<Result<SensorId, EnrollRefused>, AppError> {
         let mut tx = self.begin().await?;
         let secret = URL_SAFE_NO_PAD.decode(&request.secret).unwrap_or_default();
-        if tx.access_key().await? != Some(sha256(&secret)) {
+        let current = tx.access_key().await?;
+        if current.is_none_or(|current| verify_slices_are_equal(&current, &sha256(&secret)).is_err()) {
             return Ok(Err(EnrollRefused::UnknownAccessKey));
         }
         if let Some(known) = tx.enrolment(&request.enrolment_id).await? {
@@ -153,6 +171,10 @@ impl App {
         }
         if self.sensor_by_pin(&pin).is_some() {
             return Ok(Err(EnrollRefused::PinInUse));
+        }
+        // Its certificate is another one: the same was recognised above.
+        if tx.enrolment_of_host(&request.host_id).await?.is_some() {
+            return Ok(Err(EnrollRefused::PossibleClone));
         }
         let (site, zone) = match self.place(&mut tx, request, now).await? {
             Ok(place) => place,
@@ -167,7 +189,8 @@ impl App {
         sensor.report.operating_system.clone_from(&request.operating_system);
         let row = SensorRow { sensor, zone: zone.id, pin, revision: 1 };
         tx.insert_sensor(&row).await?;
-        tx.insert_enrolment(&EnrolmentRow { enrolment_id: request.enrolment_id.clone(), sensor: id, pin }, now).await?;
+        let (enrolment_id, host_id) = (request.enrolment_id.clone(), request.host_id.clone());
+        tx.insert_enrolment(&EnrolmentRow { enrolment_id, sensor: id, pin, host_id }, now).await?;
         let after = json!({
             "name": row.sensor.name, "kind": kind, "domain": row.sensor.domain, "zone": row.sensor.zone,
             "delayed": row.sensor.delayed, "certificate": hex::encode(pin),
@@ -235,10 +258,20 @@ fn is_dns_name(text: &str) -> bool {
 /// Checks every fact before anything is done with one.
 fn check(request: &EnrollRequest) -> Result<SensorKind, EnrollRefused> {
     let id = &request.enrolment_id;
-    if id.is_empty() || id.len() > MAX_ENROLMENT_ID || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+    if id.is_empty()
+        || id.len() > MAX_ENROLMENT_ID
+        || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    {
         return Err(invalid("enrolmentId", format!("send 1 to {MAX_ENROLMENT_ID} letters and digits")));
     }
-    if request.name.is_empty() || !is_dns_name(&request.name) || request.name.len() > MAX_NAME || request.name.contains('.') {
+    if request.host_id.is_empty() || !is_plain(&request.host_id, MAX_HOST_ID) {
+        return Err(invalid("hostId", format!("send 1 to {MAX_HOST_ID} characters")));
+    }
+    if request.name.is_empty()
+        || !is_dns_name(&request.name)
+        || request.name.len() > MAX_NAME
+        || request.name.contains('.')
+    {
         return Err(invalid("name", format!("a NetBIOS name has 1 to {MAX_NAME} letters, digits and hyphens")));
     }
     if !request.domain.is_empty() && !is_dns_name(&request.domain) {

@@ -16,7 +16,6 @@ use super::AppError;
 /// What the store says of a sensor beside the sensor itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
-    pub(crate) pin: [u8; 32],
     pub(crate) zone: ZoneId,
     pub(crate) revision: u64,
 }
@@ -86,8 +85,14 @@ impl Fleet {
     fn insert(&mut self, row: SensorRow) {
         let SensorRow { sensor, zone, pin, revision } = row;
         self.pins.insert(pin, sensor.id);
-        self.kept.insert(sensor.id, Kept { pin, zone, revision });
+        self.kept.insert(sensor.id, Kept { zone, revision });
         self.sensors.insert(sensor.id, sensor);
+    }
+
+    /// Forgets whose this sensor's pin is.
+    #[cfg(test)]
+    pub(crate) fn forget_pin(&mut self, id: SensorId) {
+        self.pins.retain(|_, known| *known != id);
     }
 
     /// How often anything but a last contact has changed.

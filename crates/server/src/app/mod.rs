@@ -186,10 +186,11 @@ impl App {
     /// # Errors
     /// When its file cannot be read.
     pub fn access_key(&self) -> Result<String, AppError> {
-        let bytes = self.0.folder.read_key(crate::founding::ACCESS_KEY).map_err(|error| AppError::Files {
-            doing: "read the access key",
-            source: std::io::Error::other(error),
-        })?;
+        let bytes = self
+            .0
+            .folder
+            .read_key(crate::founding::ACCESS_KEY)
+            .map_err(|error| AppError::Files { doing: "read the access key", source: std::io::Error::other(error) })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

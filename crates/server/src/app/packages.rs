@@ -105,7 +105,10 @@ impl App {
         if waiting < MAX_WAITING {
             return Ok(());
         }
-        let why = format!("{waiting} uploaded packages wait for their publication; publish them, or remove some from {}", uploads.display());
+        let why = format!(
+            "{waiting} uploaded packages wait for their publication; publish them, or remove some from {}",
+            uploads.display()
+        );
         Err(AppError::Refused { code: "tooManyUploads", why })
     }
 }

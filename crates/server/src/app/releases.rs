@@ -118,7 +118,8 @@ impl Repositories {
         let (placed, uploaded) = (mirror.package(target), order.uploads.join(format!("{}.cab", target.sha256)));
         let package = [placed, uploaded].into_iter().find(|path| path.exists());
         let Some(package) = package else {
-            let why = format!("the package with SHA-256 {} is not here; upload it to /api/v1/packages first", target.sha256);
+            let why =
+                format!("the package with SHA-256 {} is not here; upload it to /api/v1/packages first", target.sha256);
             return Err(refused("packageMissing", why));
         };
         let info = inspect(&package, Some((target.length, &target.sha256)))

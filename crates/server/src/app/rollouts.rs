@@ -1,7 +1,7 @@
 //! Rollouts: what they have come to, and the hand of a person on them.
 
 use serde_json::json;
-use watchpost_core::rollout::{ActionError, Event as Decision, Planner, Rollout, Summary};
+use watchpost_core::rollout::{ActionError, Event as Decision, Planner, Rollout, RolloutState, Summary};
 use watchpost_core::sensor::{Context, Sensor};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -27,6 +27,21 @@ pub struct RolloutView {
     pub waiting_for: Option<String>,
 }
 
+/// SETTLING: one of the two names goes.
+pub type RolloutRow = RolloutView;
+
+impl RolloutView {
+    /// Whether somebody wants to see it first: it moves, or a person or its failures hold it.
+    #[must_use]
+    pub fn needs_eyes(&self) -> bool {
+        match self.rollout.state {
+            RolloutState::Planned | RolloutState::Running | RolloutState::Halted { .. } | RolloutState::Paused => true,
+            RolloutState::Completed => self.summary.is_moving(),
+            RolloutState::Aborted => false,
+        }
+    }
+}
+
 /// One line of a rollout's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineRow {
@@ -46,9 +61,10 @@ enum Steer {
 fn view(fleet: &Fleet, rollout: &Rollout, context: &Context<'_>) -> RolloutView {
     let summary = fleet.planner.summary(rollout.version, &fleet.sensors, context);
     let release = context.catalogue.get(rollout.version);
-    let mut flying = fleet.sensors.values().filter(|sensor| {
-        sensor.update.flight.as_ref().is_some_and(|flight| flight.version == rollout.version)
-    });
+    let mut flying = fleet
+        .sensors
+        .values()
+        .filter(|sensor| sensor.update.flight.as_ref().is_some_and(|flight| flight.version == rollout.version));
     let waiting_for = match (flying.next(), summary.gate_opens_at) {
         (Some(sensor), _) => fleet.planner.waiting_for(sensor, context).map(|what| format!("{}: {what}", sensor.name)),
         (None, Some(at)) => Some(format!("the delayed ring, which opens at {at}")),
@@ -67,6 +83,12 @@ impl App {
             views.sort_by_key(|view| std::cmp::Reverse((view.published_at, view.rollout.version)));
             views
         })
+    }
+
+    /// SETTLING
+    #[must_use]
+    pub fn rollouts(&self, now: Timestamp) -> Vec<RolloutView> {
+        self.rollouts_view(now)
     }
 
     /// The rollout of one release.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tracing::error;
 use watchpost_core::id::SensorId;
+use watchpost_core::sensor::Sensor;
 use watchpost_core::sync::{Desired, Report};
 use watchpost_core::time::Timestamp;
-use watchpost_core::sensor::Sensor;
 
 use super::{App, AppError};
 use crate::auth::secret::random_bytes;
@@ -49,6 +49,12 @@ impl App {
     #[must_use]
     pub fn sensor_by_pin(&self, pin: &[u8; 32]) -> Option<SensorId> {
         self.fleet_ref(|fleet| fleet.by_pin(pin))
+    }
+
+    /// Revokes a sensor's certificate in memory, for the tests of the doors.
+    #[cfg(test)]
+    pub(crate) fn forget_pin(&self, id: SensorId) {
+        self.fleet_mut(|fleet| fleet.forget_pin(id));
     }
 
     /// Takes a report. Unchanged: memory only, no SQL. Changed: durable before it is answered.
@@ -132,7 +138,6 @@ impl App {
         let millis = u64::try_from(policy.contact.check_in.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(millis.saturating_mul(permille) / 1_000)
     }
-
 
     /// Saves last contacts that are newer in memory than in the store, in one statement.
     ///

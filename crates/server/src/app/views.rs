@@ -1,5 +1,6 @@
 //! The fleet as people and scripts see it: every column derived from facts and the clock, each with its reason.
 
+use std::collections::btree_map::Values;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -115,6 +116,17 @@ impl App {
             let sensor = fleet.find(id_or_name)?;
             Some((self.row(fleet, sensor, &self.context(fleet, now)), sensor.clone()))
         })
+    }
+
+    /// From publication until the delayed ring may start.
+    #[must_use]
+    pub fn delayed_ring(&self) -> Duration {
+        self.0.policy.rollout.delayed_ring
+    }
+
+    /// Reads all sensors as they are held, without copying them.
+    pub fn with_sensors<T>(&self, read: impl FnOnce(Values<'_, SensorId, Sensor>) -> T) -> T {
+        self.fleet_ref(|fleet| read(fleet.sensors.values()))
     }
 
     /// How many sensors are enrolled.

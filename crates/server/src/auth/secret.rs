@@ -31,7 +31,8 @@ impl Secret {
     /// A secret somebody sent.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        let is_plausible = !text.is_empty() && text.len() <= MAX_SECRET_CHARS && text.bytes().all(|b| b.is_ascii_graphic());
+        let is_plausible =
+            !text.is_empty() && text.len() <= MAX_SECRET_CHARS && text.bytes().all(|b| b.is_ascii_graphic());
         is_plausible.then(|| Self(text.to_owned()))
     }
 

@@ -138,7 +138,9 @@ impl Settings {
         });
         let portal = file.portal.listen.unwrap_or(DEFAULT_PORTAL);
         if tls.is_none() && !portal.ip().is_loopback() {
-            let why = format!("{portal} can be reached from other machines, and there plain HTTP is not allowed; set [portal.tls], or listen on 127.0.0.1");
+            let why = format!(
+                "{portal} can be reached from other machines, and there plain HTTP is not allowed; set [portal.tls], or listen on 127.0.0.1"
+            );
             return Err(ConfigError::Value { key: "portal.listen", why });
         }
         let max_package_bytes = file.limits.package_bytes.unwrap_or(DEFAULT_PACKAGE_BYTES);

@@ -25,7 +25,8 @@ pub(super) fn write_issue(row: &IssueRow) -> Value {
         IssueStatus::Closed => "closed",
         IssueStatus::Suppressed { .. } => "suppressed",
     };
-    let dns_name = if row.domain.is_empty() { row.sensor_name.clone() } else { format!("{}.{}", row.sensor_name, row.domain) };
+    let dns_name =
+        if row.domain.is_empty() { row.sensor_name.clone() } else { format!("{}.{}", row.sensor_name, row.domain) };
     json!({
         "id": row.id,
         "issueType": row.kind.word(),

@@ -27,7 +27,7 @@ struct Publication {
 }
 
 pub(super) async fn list(State(web): State<Web>) -> Json<Value> {
-    let newest_first: Vec<_> = web.app.releases().iter().rev().map(write).collect();
+    let newest_first: Vec<_> = web.app.releases().iter().rev().map(|release| write(&web, release)).collect();
     Json(json!({ "value": newest_first }))
 }
 
@@ -40,13 +40,15 @@ pub(super) async fn publish(
     let metadata = wanted.metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
     let published = web.app.publish(caller.principal(), metadata, &wanted.target, wanted.reason).await?;
     let status = if published.was_there { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(write(&published.release))))
+    Ok((status, Json(write(&web, &published.release))))
 }
 
-fn write(release: &ReleaseRow) -> Value {
+fn write(web: &Web, release: &ReleaseRow) -> Value {
     let manifest = &release.manifest;
+    let rollout = web.app.rollout_view(manifest.version, web.app.clock().now());
+    let state = rollout.ok().map(|view| view.rollout.state.word());
     json!({
-        "version": manifest.version, "kind": manifest.kind, "notes": manifest.notes,
+        "version": manifest.version, "state": state, "kind": manifest.kind, "notes": manifest.notes,
         "publishedDateTime": release.published_at, "pulledBackDateTime": release.pulled_back_at,
         "packageName": release.target.name, "sha256": release.target.sha256, "length": release.target.length,
     })

@@ -40,9 +40,8 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let wanted: Wanted = body::json(body, body::SMALL).await?;
-    let bad = |field: &str, why: String| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("{field}: {why}"))
-    };
+    let bad =
+        |field: &str, why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("{field}: {why}"));
     let role: Role = wanted.role.parse().map_err(|error| bad("role", format!("{error}")))?;
     let scopes: Result<Vec<Action>, _> = wanted.scopes.iter().map(|word| word.parse()).collect();
     let scopes = scopes.map_err(|error| bad("scopes", error.to_string()))?;
@@ -50,8 +49,7 @@ pub(super) async fn create(
         return Err(bad("days", format!("write 1 to {MAX_DAYS}")));
     }
     let life = wanted.days.map(|days| Duration::from_secs(days * 86_400));
-    let (token, secret) =
-        web.app.create_token(caller.principal(), &wanted.display_name, role, &scopes, life).await?;
+    let (token, secret) = web.app.create_token(caller.principal(), &wanted.display_name, role, &scopes, life).await?;
     let mut answer = write(&token);
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("token".to_owned(), json!(secret.reveal()));

@@ -1,0 +1,10 @@
+//! The operator's commands that talk to a running server over its API.
+
+pub(crate) mod access_key;
+pub(crate) mod audit;
+pub(crate) mod client;
+pub(crate) mod health;
+pub(crate) mod output;
+pub(crate) mod rollouts;
+pub(crate) mod sensors;
+pub(crate) mod tokens;
