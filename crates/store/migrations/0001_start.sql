@@ -92,9 +92,11 @@ CREATE TABLE enrolments (
     workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
     sensor_id    TEXT NOT NULL REFERENCES sensors (id),
     pin_sha256   TEXT NOT NULL,
+    host_id      TEXT NOT NULL,
     enrolled_at  BIGINT NOT NULL,
     PRIMARY KEY (workspace_id, enrolment_id)
 );
+CREATE INDEX enrolments_by_host ON enrolments (workspace_id, host_id);
 
 CREATE TABLE releases (
     version        TEXT NOT NULL,

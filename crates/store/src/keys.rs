@@ -16,6 +16,19 @@ pub struct EnrolmentRow {
     pub sensor: SensorId,
     /// SHA-256 of the certificate it was made with.
     pub pin: [u8; 32],
+    /// What the host calls itself, by which a clone is noticed.
+    pub host_id: String,
+}
+
+/// Reads one row.
+fn enrolment_of(row: &sqlx::sqlite::SqliteRow) -> Result<EnrolmentRow, StoreError> {
+    let cells = Cells::new(row, "enrolments", "enrolment_id");
+    Ok(EnrolmentRow {
+        enrolment_id: cells.text("enrolment_id")?,
+        sensor: cells.parsed("sensor_id")?,
+        pin: cells.hash("pin_sha256")?,
+        host_id: cells.text("host_id")?,
+    })
 }
 
 impl Transaction {
@@ -60,21 +73,32 @@ impl Transaction {
     pub async fn enrolment(&mut self, enrolment_id: &str) -> Result<Option<EnrolmentRow>, StoreError> {
         let workspace = self.workspace.clone();
         let row = sqlx::query(
-            "SELECT enrolment_id, sensor_id, pin_sha256 FROM enrolments WHERE workspace_id = $1 AND enrolment_id = $2",
+            "SELECT enrolment_id, sensor_id, pin_sha256, host_id FROM enrolments \
+             WHERE workspace_id = $1 AND enrolment_id = $2",
         )
         .bind(workspace)
         .bind(enrolment_id)
         .fetch_optional(self.statement())
         .await?;
-        let read = |row| {
-            let cells = Cells::new(row, "enrolments", "enrolment_id");
-            Ok(EnrolmentRow {
-                enrolment_id: cells.text("enrolment_id")?,
-                sensor: cells.parsed("sensor_id")?,
-                pin: cells.hash("pin_sha256")?,
-            })
-        };
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(enrolment_of).transpose()
+    }
+
+    /// The newest enrolment of this host whose sensor still exists.
+    ///
+    /// # Errors
+    /// When the row cannot be read or the store fails.
+    pub async fn enrolment_of_host(&mut self, host_id: &str) -> Result<Option<EnrolmentRow>, StoreError> {
+        let workspace = self.workspace.clone();
+        let row = sqlx::query(
+            "SELECT e.enrolment_id, e.sensor_id, e.pin_sha256, e.host_id FROM enrolments e \
+             JOIN sensors s ON s.id = e.sensor_id AND s.workspace_id = e.workspace_id \
+             WHERE e.workspace_id = $1 AND e.host_id = $2 ORDER BY e.enrolled_at DESC, e.enrolment_id LIMIT 1",
+        )
+        .bind(workspace)
+        .bind(host_id)
+        .fetch_optional(self.statement())
+        .await?;
+        row.as_ref().map(enrolment_of).transpose()
     }
 
     /// Notes that an enrolment was carried out.
@@ -84,13 +108,14 @@ impl Transaction {
     pub async fn insert_enrolment(&mut self, enrolment: &EnrolmentRow, now: Timestamp) -> Result<(), StoreError> {
         let workspace = self.workspace.clone();
         sqlx::query(
-            "INSERT INTO enrolments (enrolment_id, workspace_id, sensor_id, pin_sha256, enrolled_at) \
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO enrolments (enrolment_id, workspace_id, sensor_id, pin_sha256, host_id, enrolled_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(&enrolment.enrolment_id)
         .bind(workspace)
         .bind(enrolment.sensor.to_string())
         .bind(to_hex(&enrolment.pin))
+        .bind(&enrolment.host_id)
         .bind(now.millis())
         .execute(self.statement())
         .await?;

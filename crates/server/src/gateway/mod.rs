@@ -9,6 +9,8 @@ mod files;
 mod patience;
 mod reply;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::net::IpAddr;

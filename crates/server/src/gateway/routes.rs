@@ -143,6 +143,7 @@ impl Gateway {
                     }
                     EnrollRefused::Replayed => Code::EnrolmentReplayed,
                     EnrollRefused::PinInUse => Code::CertificateInUse,
+                    EnrollRefused::PossibleClone => Code::PossibleClone,
                     EnrollRefused::Invalid { .. } => Code::EnrolmentInvalid,
                     EnrollRefused::Unavailable => Code::Unavailable,
                 };
@@ -157,6 +158,7 @@ fn facts(request: EnrollRequest) -> Facts {
     Facts {
         secret: URL_SAFE_NO_PAD.encode(request.secret),
         enrolment_id: request.enrolment_id,
+        host_id: request.host_id,
         name: request.name,
         sensor_type: request.sensor_type,
         domain: request.domain.unwrap_or_default(),
