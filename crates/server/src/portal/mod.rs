@@ -19,6 +19,8 @@ pub mod words;
 mod fixture;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod visits;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
