@@ -4,6 +4,8 @@
 
 mod local;
 mod remote;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -107,11 +107,16 @@ impl Floor {
         self
     }
 
-    /// This floor raised to what both repositories say; `Err` names the repository that lies below it.
-    pub(super) fn raised(mut self, image: &Judged, director: &Judged) -> Result<Self, (bool, Sunk)> {
-        self.image = raise(&self.image, &image.floor).map_err(|sunk| (true, sunk))?;
+    /// This floor raised to what the image repository says.
+    pub(super) fn with_image(mut self, image: &Judged) -> Result<Self, Sunk> {
+        self.image = raise(&self.image, &image.floor)?;
+        Ok(self)
+    }
+
+    /// This floor raised to what the director says.
+    pub(super) fn with_director(mut self, director: &Judged) -> Result<Self, Sunk> {
         let before = self.director;
-        self.director = raise(&before, &director.floor).map_err(|sunk| (false, sunk))?;
+        self.director = raise(&before, &director.floor)?;
         // A rotated timestamp key takes back whatever time the old one has claimed.
         let same_key = before.timestamp.authority == self.director.timestamp.authority;
         let issued = director.issued.unwrap_or_default();

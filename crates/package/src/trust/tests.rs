@@ -280,6 +280,19 @@ fn old_metadata_is_refused_whatever_happened_to_the_store() {
     }
 }
 
+/// A director that fails takes nothing back of what the image repository has shown.
+#[test]
+fn the_floor_of_one_repository_rises_without_the_other() {
+    let mut scene = Scene::new();
+    let old = scene.record(Repo::Image);
+    scene.world.release("sensor-2.255.2.0.cab", 2, start());
+    scene.lies.insert((Repo::Director, "timestamp.json".to_owned()), None);
+    assert!(scene.approve(NAME).unwrap_err().is_transport());
+    scene.replay(old);
+    scene.tear_store(Repo::Image);
+    assert!(scene.refusal().contains("Rollback"));
+}
+
 /// A thief of the online key signs a newer timestamp over an older snapshot, or an older targets.
 #[test]
 fn an_online_key_cannot_lead_back_to_an_older_snapshot_or_targets() {

@@ -169,18 +169,15 @@ impl Verifier {
         let now = server_time.max(floor.time);
         let director_root = self.director_root(fetch)?;
         let image = look(Repo::Image, &self.config.image_root, &self.image, fetch, now)?;
+        let raised = floor.with_image(&image).map_err(|sunk| rollback(Repo::Image, sunk))?;
+        // At once, so that a director that fails takes nothing back of what the image repository has shown.
+        let raised = self.raise(floor, raised)?;
         let director = look(Repo::Director, &director_root, &self.director, fetch, now)?;
-        let mut raised = floor.raised(&image, &director).map_err(|(is_image, sunk)| {
-            let Sunk { role, floor, offered } = sunk;
-            VerifyError::Rollback { repo: if is_image { Repo::Image } else { Repo::Director }, role, floor, offered }
-        })?;
-        if raised != floor || self.health == FloorHealth::OneCopyLost {
-            raised.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
-            self.floor = Some(raised);
-        }
+        let floor = raised.with_director(&director).map_err(|sunk| rollback(Repo::Director, sunk))?;
+        let floor = self.raise(raised, floor)?;
         let earliest_expiry = image.earliest_expiry.min(director.earliest_expiry);
         self.judged = Some((image, director));
-        Ok(Refreshed { floor: raised, earliest_expiry, floor_health: self.health })
+        Ok(Refreshed { floor, earliest_expiry, floor_health: self.health })
     }
 
     /// Approves the target `name` for a host on which `running` runs: both repositories name the same bytes and the same
@@ -227,6 +224,15 @@ impl Verifier {
         Ok(())
     }
 
+    /// Keeps the floor if it rose, or if one of its copies has to be mended.
+    fn raise(&mut self, from: Floor, mut to: Floor) -> Result<Floor, VerifyError> {
+        if to != from || self.health == FloorHealth::OneCopyLost {
+            to.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
+        }
+        self.floor = Some(to);
+        Ok(to)
+    }
+
     /// The first root of the director: kept, or fetched; in both cases the one that the access key names.
     fn director_root(&self, fetch: &mut dyn FnMut(Repo, &str, u64) -> Fetched) -> Result<Vec<u8>, VerifyError> {
         let expected = self.config.director_root;
@@ -262,6 +268,11 @@ fn look(
         (Ok(_), Some(failure)) => Err(VerifyError::Store(failure)),
         (judged, _) => judged,
     }
+}
+
+fn rollback(repo: Repo, sunk: Sunk) -> VerifyError {
+    let Sunk { role, floor, offered } = sunk;
+    VerifyError::Rollback { repo, role, floor, offered }
 }
 
 fn agree(may: &SignedTarget, should: &SignedTarget) -> Result<(), VerifyError> {
