@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod health;
 pub mod id;
 pub mod policy;
+pub mod rehearsal;
 pub mod release;
 pub mod rollout;
 pub mod sensor;

@@ -1,0 +1,28 @@
+//! A fleet in virtual time: the production planner, status list, health rules and on-host updater, with simulated hosts.
+//!
+//! Nothing here decides what those rooms decide. The same scenario and seed give the same result, byte for byte.
+
+mod beat;
+mod check;
+mod closing;
+mod deeds;
+mod host;
+mod member;
+mod outcome;
+mod plan;
+mod report;
+mod scenario;
+mod script;
+mod simulation;
+
+#[cfg(test)]
+mod tests;
+
+pub use outcome::{EventRow, ObservationRow, ObservedSensor, Outcome, RolloutRow, SensorRow};
+pub use scenario::{Scenario, ScenarioError};
+
+/// Plays a scenario. Without a seed check-ins keep their interval to the second; with one they move by up to 10 %.
+#[must_use]
+pub fn run(scenario: &Scenario, seed: Option<u64>) -> Outcome {
+    simulation::Simulation::new(scenario, seed).run()
+}
