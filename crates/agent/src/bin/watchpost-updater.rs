@@ -1,24 +1,19 @@
 //! The updater service of a sensor host: setup, run, status.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
-use watchpost_agent::updater::{HostStatus, Layout, Options, StatusError, in_one_line, run, status};
+use watchpost_agent::updater::{HostStatus, Options, StatusError, in_one_line, run, status};
 use watchpost_clock::Clock;
 
 /// Exit codes of every Watchpost command: failed, refused, not found. Done is 0, wrong usage 2.
 const FAILED: u8 = 1;
 const REFUSED: u8 = 3;
 const NOT_FOUND: u8 = 4;
-/// The log is begun anew when it has grown beyond this, the one before is kept.
-const LOG_BYTES: u64 = 5 * 1024 * 1024;
 
 /// The updater service of a Watchpost sensor host.
 #[derive(Parser)]
@@ -157,12 +152,12 @@ async fn act(verb: Verb) -> anyhow::Result<()> {
         #[cfg(feature = "demo-clock")]
         Verb::Run { root, clock } => {
             let sensor_arguments = clock.for_the_sensor();
-            serve(Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments }).await
+            Ok(run(Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments }).await?)
         }
         #[cfg(not(feature = "demo-clock"))]
         Verb::Run { root } => {
             let root = std::path::absolute(root)?;
-            serve(Options { root, clock: Clock::system(), sensor_arguments: Vec::new() }).await
+            Ok(run(Options { root, clock: Clock::system(), sensor_arguments: Vec::new() }).await?)
         }
         Verb::Status { root, output } => {
             let status = status(&root).await?;
@@ -170,11 +165,6 @@ async fn act(verb: Verb) -> anyhow::Result<()> {
             print_status(&status, is_table)
         }
     }
-}
-
-async fn serve(options: Options) -> anyhow::Result<()> {
-    write_log(&Layout::new(&options.root).log());
-    run(options).await.map_err(Into::into)
 }
 
 async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
@@ -257,18 +247,4 @@ fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
         println!("alerts    {}", sensor.alert_count);
     }
     Ok(())
-}
-
-/// Logs to standard error and to the host's log file; without the file to standard error alone.
-fn write_log(path: &Path) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    if std::fs::metadata(path).is_ok_and(|found| found.len() > LOG_BYTES) {
-        // A log that cannot be set aside grows on; that is no reason not to run.
-        let _ = std::fs::rename(path, path.with_extension("log.1"));
-    }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    match std::fs::OpenOptions::new().create(true).append(true).open(path) {
-        Ok(file) => builder.with_writer(Mutex::new(file).and(std::io::stderr)).init(),
-        Err(_) => builder.with_writer(std::io::stderr).init(),
-    }
 }

@@ -22,7 +22,12 @@ impl FormatTime for ByClock {
 
 /// Starts logging to the host folder `root`. A host whose log cannot be written is still watched.
 pub(super) fn start(root: &Path, clock: Clock) {
-    let Ok(file) = BoundedFile::open(root.join("logs").join("sensor.log"), ROTATE_AT) else { return };
+    write_to(root.join("logs").join("sensor.log"), clock);
+}
+
+/// Starts logging to the file at `path`, and to nowhere if it cannot be opened.
+pub(crate) fn write_to(path: PathBuf, clock: Clock) {
+    let Ok(file) = BoundedFile::open(path, ROTATE_AT) else { return };
     let subscriber = tracing_subscriber::fmt()
         .json()
         .with_timer(ByClock(clock))

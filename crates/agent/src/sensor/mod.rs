@@ -5,7 +5,7 @@
 pub mod alert;
 pub mod canary;
 pub mod line;
-mod log;
+pub(crate) mod log;
 pub mod needs;
 pub mod pipeline;
 mod rotated;

@@ -33,6 +33,7 @@ pub(super) struct Driver {
     server_time: Option<Timestamp>,
     floor_raised_to: Option<Release>,
     is_proving: bool,
+    operating_system: String,
 }
 
 impl Driver {
@@ -62,6 +63,7 @@ impl Driver {
             server_time: None,
             floor_raised_to: None,
             is_proving: false,
+            operating_system: facts::operating_system(),
         };
         driver.carry_out(commands).await?;
         Ok(driver)
@@ -105,7 +107,7 @@ impl Driver {
             pulled_configuration: true,
             conditions: status.map(|status| status.conditions.clone()).unwrap_or_default(),
             alert_count: status.map_or(0, |status| status.alert_count),
-            operating_system: facts::operating_system(),
+            operating_system: self.operating_system.clone(),
             ..self.machine.report()
         }
     }

@@ -77,6 +77,7 @@ pub enum ServiceError {
 pub async fn run(options: Options) -> Result<(), ServiceError> {
     options.clock.busy();
     let layout = Layout::new(&options.root);
+    crate::sensor::log::write_to(layout.log(), options.clock.clone());
     let config = HostConfig::read(&options.root)?;
     let Some(_lock) = lock::take(&layout.updater_lock())? else {
         return Err(ServiceError::Running(options.root));

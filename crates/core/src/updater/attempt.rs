@@ -59,8 +59,9 @@ impl Machine {
         if desired.generation < self.record.generation {
             return;
         }
-        let is_waiting = matches!(self.record.phase, Phase::AwaitingClearance { .. });
-        if desired.generation > self.record.generation && is_waiting {
+        // An old proof cannot serve twice: whatever the server has not cleared yet is proven anew.
+        let runs = self.sensor.release().map(|release| release.version);
+        if desired.generation > self.record.generation && !desired.cleared && desired.version == runs {
             self.prove_at = Some(now);
         }
         self.record.generation = desired.generation;

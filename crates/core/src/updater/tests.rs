@@ -329,6 +329,22 @@ fn a_lost_record_is_made_up_from_the_disk_and_the_sensor_stays_up() {
 }
 
 #[test]
+fn what_is_not_cleared_is_proven_anew_under_every_generation() {
+    let mut host = updating(Behaviour::Ok);
+    host.desired.generation = 5;
+    host.check_in();
+    assert_eq!(host.machine.report().proof.map(|proof| proof.generation), Some(5));
+    host.minutes(1, true);
+    host.durable = None;
+    host.restart();
+    host.desired.generation = 9;
+    host.desired.cleared = false;
+    host.check_in();
+    assert_eq!(host.machine.record().phase, Phase::Committed);
+    assert_eq!(host.machine.report().proof.map(|proof| proof.generation), Some(9), "after a lost record too");
+}
+
+#[test]
 fn a_link_to_a_deleted_folder_is_pointed_at_what_is_there() {
     for record in [None, Some(Record::committed(release(255)))] {
         let disk = DiskView { link: Some(release(255)), versions: [release(254)].into(), running: Running::Nothing };
