@@ -196,7 +196,7 @@ async fn a_sign_in_secret_works_once_and_a_new_one_replaces_it() {
     let mut tx = house.store.begin(house.workspace).await.unwrap();
     let user = UserRow { id: UserId::from_parts(T0, 1), name: "admin".into(), role: "x".into(), is_enabled: true };
     tx.insert_user(&user, T0).await.unwrap();
-    assert_eq!(tx.users().await.unwrap(), [user.clone()]);
+    assert_eq!(tx.users().await.unwrap(), std::slice::from_ref(&user));
     tx.replace_sign_in_secret(user.id, &[1; 32], T0).await.unwrap();
     tx.replace_sign_in_secret(user.id, &[2; 32], T0).await.unwrap();
     assert_eq!(tx.use_sign_in_secret(&[1; 32], T0).await.unwrap(), None);

@@ -64,7 +64,6 @@ impl Guarded {
     }
 
     /// The router, and what it holds.
-    #[must_use]
     pub fn finish(self) -> (Router, Vec<Route>) {
         (self.router.with_state(self.web), self.routes)
     }

@@ -27,9 +27,6 @@ pub struct RolloutView {
     pub waiting_for: Option<String>,
 }
 
-/// SETTLING: one of the two names goes.
-pub type RolloutRow = RolloutView;
-
 impl RolloutView {
     /// Whether somebody wants to see it first: it moves, or a person or its failures hold it.
     #[must_use]
@@ -83,12 +80,6 @@ impl App {
             views.sort_by_key(|view| std::cmp::Reverse((view.published_at, view.rollout.version)));
             views
         })
-    }
-
-    /// SETTLING
-    #[must_use]
-    pub fn rollouts(&self, now: Timestamp) -> Vec<RolloutView> {
-        self.rollouts_view(now)
     }
 
     /// The rollout of one release.

@@ -10,6 +10,8 @@ mod releases;
 mod rollouts;
 mod sensors;
 mod status;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use axum::Router;
@@ -19,7 +21,6 @@ use crate::auth::access::Action;
 use crate::auth::browser::Web;
 
 /// The router below `/api/v1`, and the table of its routes.
-#[must_use]
 pub fn router(web: Web) -> (Router, Vec<Route>) {
     Guarded::new(web)
         .get("/sensors", Action::ReadFleet, sensors::list)
