@@ -1,12 +1,15 @@
 //! Processes: who they are by the kernel's word, and how they are ended.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// What a process runs: the path of its executable, and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,26 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// The end of a process that is not a child of this one. Holds on to that very process: its number may be given to
+/// another one, this handle may not.
+pub struct Handle(AsyncFd<OwnedFd>);
+
+impl Handle {
+    /// A handle on the process, if it lives and the system has such handles.
+    #[must_use]
+    pub fn open(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        let handle = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+        AsyncFd::register_with_interest(handle, Interest::READABLE).ok().map(Self)
+    }
+
+    /// Waits until it has ended. Safe to cancel.
+    pub async fn ended(&self) {
+        // An error means that the handle can tell nothing any more; the caller looks again.
+        let _ = self.0.readable().await;
+    }
+}
+
 /// How a process ended, in words.
 #[must_use]
 pub fn ending(status: ExitStatus) -> String {
@@ -68,6 +91,16 @@ mod tests {
         assert_eq!(own.executable, std::env::current_exe().unwrap().canonicalize().unwrap());
         assert!(!own.arguments.is_empty());
         assert_eq!(runs(u32::MAX), None);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_stranger_is_noticed() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let handle = Handle::open(child.id()).unwrap();
+        end(child.id());
+        handle.ended().await;
+        child.wait().unwrap();
+        assert!(Handle::open(child.id()).is_none());
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Supervisor {
         let found = self.running();
         let (Running::Release(release), Some(pid)) = (found, pid_of(&self.layout)) else { return found };
         tracing::info!(pid, %release, "the running sensor is adopted");
-        self.tend(release, Process::Adopted { pid, lock: self.layout.sensor_lock() }, pid, 0);
+        self.tend(release, Process::adopted(pid, self.layout.sensor_lock()), pid, 0);
         found
     }
 
@@ -204,7 +204,7 @@ impl Supervisor {
         let named = || pid_of(&self.layout).filter(|pid| release_of(&self.layout, *pid).is_some());
         if let Some(pid) = answering.or_else(named) {
             tracing::warn!(pid, "a sensor that should not run is stopped");
-            stop(&mut Process::Adopted { pid, lock }, pid).await;
+            stop(&mut Process::adopted(pid, lock), pid).await;
         }
     }
 
@@ -234,14 +234,20 @@ fn release_of(layout: &Layout, pid: u32) -> Option<Release> {
 
 enum Process {
     Child(Box<Child>),
-    Adopted { pid: u32, lock: PathBuf },
+    Adopted { pid: u32, lock: PathBuf, handle: Option<process::Handle> },
 }
 
 impl Process {
+    fn adopted(pid: u32, lock: PathBuf) -> Self {
+        Self::Adopted { pid, lock, handle: process::Handle::open(pid) }
+    }
+
     fn has_ended(&self) -> bool {
         match self {
             Self::Child(_) => false,
-            Self::Adopted { pid, lock } => matches!(lock::is_held(lock), Ok(false)) || process::runs(*pid).is_none(),
+            Self::Adopted { pid, lock, .. } => {
+                matches!(lock::is_held(lock), Ok(false)) || process::runs(*pid).is_none()
+            }
         }
     }
 
@@ -249,7 +255,10 @@ impl Process {
     async fn ended(&mut self) -> Option<ExitStatus> {
         match self {
             Self::Child(child) => child.wait().await.ok(),
-            Self::Adopted { .. } => {
+            Self::Adopted { handle, .. } => {
+                if let Some(handle) = handle {
+                    handle.ended().await;
+                }
                 while !self.has_ended() {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
