@@ -109,7 +109,10 @@ async fn a_release_reaches_one_sensor_after_another_and_the_delayed_one_after_72
     let server = house.start().await;
     let app = server.app().clone();
     assert_eq!(house.publish(&server, A).await.status, StatusCode::CREATED);
-    let (one, two) = (house.host(&app, 1, false, A).await, house.host(&app, 2, false, A).await);
+    // Turns are taken in the order of enrolment.
+    let one = house.host(&app, 1, false, A).await;
+    house.clock.set(T0 + Duration::from_millis(1));
+    let two = house.host(&app, 2, false, A).await;
     let late = house.host(&app, 3, true, A).await;
     assert_eq!(house.publish(&server, B).await.status, StatusCode::CREATED);
     until("the first is started", || status(&app, "DC01") == SensorStatus::Updating).await;

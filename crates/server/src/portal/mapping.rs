@@ -1,7 +1,9 @@
 //! From what the use cases answer to what the pages show. It words and arranges; it decides nothing.
 
 use watchpost_core::health::{IssueStatus, Severity};
+use watchpost_core::id::SensorId;
 use watchpost_core::release::ReleaseKind;
+use watchpost_core::rollout::{Event, What};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
 use watchpost_store::{AuditRow, ReleaseRow as Release};
@@ -64,10 +66,10 @@ pub fn whys(row: &SensorRow, now: Timestamp) -> Vec<Why> {
 fn health(row: &SensorRow) -> String {
     match row.open_issues.as_slice() {
         [] => "No health issue is open.".to_owned(),
-        [one] => format!("{}: {}", one.kind.title(), readable(&one.issue.reason)),
+        [one] => sentence(&format!("{}: {}", one.kind.title(), one.issue.reason)),
         [worst, ..] => {
             let (count, title) = (row.open_issues.len(), worst.kind.title());
-            format!("{count} health issues are open; the worst: {title}, {}", readable(&worst.issue.reason))
+            sentence(&format!("{count} health issues are open; the worst: {title}, {}", worst.issue.reason))
         }
     }
 }
@@ -195,6 +197,41 @@ pub fn history(sensor: &Sensor, now: Timestamp) -> Vec<HistoryView> {
     steps
 }
 
+/// The updates of one sensor from what was noted as they happened, newest first.
+#[must_use]
+pub fn noted<'a>(events: impl IntoIterator<Item = &'a Event>, id: SensorId, now: Timestamp) -> Vec<HistoryView> {
+    let ours = events.into_iter().filter(|event| event.sensor == Some(id));
+    let mut steps: Vec<_> = ours
+        .map(|event| HistoryView {
+            at: When::new(event.at, now),
+            mark: happened(&event.what),
+            version: event.version.to_string(),
+            reason: sentence(event.what.reason().unwrap_or_default()),
+        })
+        .collect();
+    // Of two at one instant the later noted one is the newer.
+    steps.reverse();
+    steps.sort_by_key(|step| std::cmp::Reverse(step.at.at));
+    steps
+}
+
+fn happened(what: &What) -> Mark {
+    match what {
+        What::Planned => Mark::new(Shape::Clock, Tone::Muted, "Planned"),
+        What::Started => Mark::new(Shape::Half, Tone::Busy, "Handed out"),
+        What::Switched => Mark::new(Shape::Half, Tone::Busy, "Switched"),
+        What::Cleared => CLEARED,
+        What::Reverted { .. } => WENT_BACK,
+        What::Failed { .. } => FAILED,
+        What::Skipped { .. } => Mark::new(Shape::Dashed, Tone::Low, "Skipped"),
+        What::Halted { .. } => Mark::new(Shape::Octagon, Tone::High, "Halted"),
+        What::Paused => Mark::new(Shape::Bars, Tone::Low, "Paused"),
+        What::Resumed => Mark::new(Shape::Half, Tone::Busy, "Resumed"),
+        What::Aborted => Mark::new(Shape::Square, Tone::Muted, "Aborted"),
+        What::Completed => Mark::new(Shape::Tick, Tone::Ok, "Completed"),
+    }
+}
+
 /// Shown to detect on its host.
 pub const CLEARED: Mark = Mark::new(Shape::Tick, Tone::Ok, "Cleared");
 /// Had switched, and is on the old version again.
@@ -237,9 +274,19 @@ fn length(bytes: u64) -> String {
     }
 }
 
+/// A text with the ids of known sensors as their names.
+fn named(text: &str, fleet: &[SensorRow]) -> String {
+    let word = |word: &str| {
+        let id = word.parse::<SensorId>().ok();
+        let row = id.and_then(|id| fleet.iter().find(|row| row.id == id));
+        row.map_or_else(|| word.to_owned(), |row| row.name.clone())
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// A row of the audit log.
 #[must_use]
-pub fn audit(row: &AuditRow, now: Timestamp) -> AuditView {
+pub fn audit(row: &AuditRow, fleet: &[SensorRow], now: Timestamp) -> AuditView {
     let pretty = |value: &Option<serde_json::Value>| {
         value.as_ref().and_then(|value| serde_json::to_string_pretty(value).ok()).unwrap_or_default()
     };
@@ -247,9 +294,12 @@ pub fn audit(row: &AuditRow, now: Timestamp) -> AuditView {
     AuditView {
         seq: row.seq,
         at: When::new(entry.at, now),
-        actor: entry.actor.clone(),
+        // A person's name is enough for the eye; their id stays on hover.
+        actor: named(entry.actor.split_once(" (").map_or(entry.actor.as_str(), |(name, _)| name), fleet),
+        actor_in_full: entry.actor.clone(),
         action: entry.action.clone(),
-        subject: entry.subject.clone(),
+        subject: named(&entry.subject, fleet),
+        subject_in_full: entry.subject.clone(),
         before: pretty(&entry.before),
         after: pretty(&entry.after),
         reason: entry.reason.clone().unwrap_or_default(),

@@ -9,13 +9,14 @@ use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use tracing::error;
+use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
 
 use super::door::{problem, theme_of};
 use super::grid::{self, Grid, MAX_LIVE_ROWS, Pager};
 use super::page::{ASSETS, Section, Shell};
 use super::pages::{AuditPage, CALM, HealthPage, OverviewPage, SensorPage, SensorsPage, UpdatesPage};
-use super::view::{Bar, IssueView, RolloutRow, SensorView, StripView};
+use super::view::{Bar, HistoryView, IssueView, RolloutRow, SensorView, StripView};
 use super::when::When;
 use super::{mapping, strip};
 use crate::app::accounts::Visitor;
@@ -29,6 +30,8 @@ use crate::auth::browser::Web;
 const MAX_URGENT: usize = 5;
 /// Closed health issues on their page.
 const MAX_CLOSED: usize = 100;
+/// Rollouts that the history of a sensor goes back.
+const MAX_HISTORY: usize = 3;
 /// Rows of the audit log on a page.
 const AUDIT_ROWS: u32 = 100;
 
@@ -106,6 +109,19 @@ impl<'a> Visit<'a> {
         let release = self.web.app.release(chosen.rollout.version)?;
         let ring = self.web.app.delayed_ring();
         Some(self.web.app.with_sensors(|all| strip::draw(&chosen.rollout, &release, ring, all, self.now)))
+    }
+
+    /// A sensor's updates as they were noted; where nothing was noted, from what the planner remembers of it.
+    async fn history(&self, sensor: &Sensor) -> Vec<HistoryView> {
+        let mut events = Vec::new();
+        for rollout in self.web.app.rollouts_view(self.now).iter().take(MAX_HISTORY).rev() {
+            match self.web.app.timeline(rollout.rollout.version).await {
+                Ok(rows) => events.extend(rows.into_iter().map(|row| row.event)),
+                Err(error) => error!("a rollout's timeline could not be read: {}", error.chain()),
+            }
+        }
+        let noted = mapping::noted(&events, sensor.id, self.now);
+        if noted.is_empty() { mapping::history(sensor, self.now) } else { noted }
     }
 
     fn issues(&self) -> (Vec<IssueView>, Vec<IssueView>) {
@@ -205,13 +221,15 @@ pub(super) async fn sensor(
         let text = "no sensor has this id; it may have been deleted".to_owned();
         return problem(&headers, StatusCode::NOT_FOUND, "No such sensor", text);
     };
+    // Whose issue it is, this page says already.
+    let issue = |row: &_| IssueView { sensor: None, ..mapping::issue(row, visit.now) };
     let mut view = mapping::sensor(&row, visit.now);
     view.whys = mapping::whys(&row, visit.now);
     page(&SensorPage {
         shell: visit.shell(Section::Sensors),
         facts: mapping::facts(&row, &sensor, visit.now),
-        issues: web.app.issues_of(row.id).iter().map(|issue| mapping::issue(issue, visit.now)).collect(),
-        history: mapping::history(&sensor, visit.now),
+        issues: web.app.issues_of(row.id).iter().map(issue).collect(),
+        history: visit.history(&sensor).await,
         row: view,
     })
 }
@@ -306,7 +324,7 @@ pub(super) async fn audit(
     });
     page(&AuditPage {
         shell: visit.shell(Section::Audit),
-        rows: rows.iter().map(|row| mapping::audit(row, visit.now)).collect(),
+        rows: rows.iter().map(|row| mapping::audit(row, &visit.fleet, visit.now)).collect(),
         first: first as usize,
         pager,
     })

@@ -357,10 +357,14 @@ pub struct AuditView {
     pub at: When,
     /// Who.
     pub actor: String,
+    /// The same with every id.
+    pub actor_in_full: String,
     /// What, as a word.
     pub action: String,
     /// To what.
     pub subject: String,
+    /// The same with every id.
+    pub subject_in_full: String,
     /// Before, as text; may be empty.
     pub before: String,
     /// After, as text; may be empty.

@@ -33,6 +33,7 @@ pub(crate) enum Command {
 #[derive(clap::Args, Debug)]
 pub(crate) struct One {
     /// Version of the release
+    #[arg(id = "release", value_name = "VERSION")]
     version: Version,
     #[command(flatten)]
     connection: Connection,
