@@ -18,7 +18,9 @@ impl Binaries {
     pub(super) fn find() -> anyhow::Result<Self> {
         let watchpost = std::env::current_exe().context("cannot tell where this program lies")?;
         let beside = watchpost.parent().context("this program lies in no folder")?.to_owned();
-        if let Some(checkout) = checkout_of(&beside) {
+        // Under `cargo run` they are brought up to date; a program started by itself takes what lies beside it.
+        let is_missing = !["watchpost-updater", "watchpost-sensor"].iter().all(|name| beside.join(name).is_file());
+        if let Some(checkout) = checkout_of(&beside).filter(|_| is_missing || std::env::var_os("CARGO").is_some()) {
             build_host_binaries(&checkout, &beside)?;
         }
         let found = |name: &str| {
@@ -42,8 +44,8 @@ fn checkout_of(beside: &Path) -> Option<PathBuf> {
 
 fn build_host_binaries(checkout: &Path, beside: &Path) -> anyhow::Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(checkout).args(["build", "--package", "watchpost-agent", "--bins"]);
-    cargo.args(["--features", "watchpost-agent/demo-clock"]);
+    // Named together with this program, so that their common libraries have the same features and are not built twice.
+    cargo.current_dir(checkout).args(["build", "--package", "watchpost", "--package", "watchpost-agent", "--bins"]);
     if beside.file_name().is_some_and(|profile| profile == "release") {
         cargo.arg("--release");
     }

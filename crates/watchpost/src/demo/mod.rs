@@ -43,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Shows the main job on this machine: a signed release reaches five real sensors, one after another.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  watchpost demo\n  watchpost demo --exit-when-done --output json")]
-pub struct Args {
+pub(crate) struct Args {
     /// Stop everything and exit once every sensor is cleared or back on its old version
     #[arg(long)]
     exit_when_done: bool,
@@ -73,7 +73,6 @@ enum Output {
 struct Demo {
     folder: Folder,
     watchpost: Tool,
-    binaries: Binaries,
     control_plane: ControlPlane,
     hosts: Vec<RunningHost>,
     pace: Arc<Pace>,
@@ -86,7 +85,7 @@ const WATCHING_SPEED: u64 = 60;
 ///
 /// # Errors
 /// When a part of it cannot be started, or a stage takes far too long; whatever was started is stopped.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plain = if std::io::stdout().is_terminal() { Output::Table } else { Output::Json };
     let as_json = args.output.unwrap_or(plain) == Output::Json;
     let mut stop = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -139,14 +138,12 @@ async fn play(
     demo.pace.set(Pace::UNLIMITED);
     watch::installed(&demo.control_plane, &mut screen, HOSTS.len(), RELEASE_A).await?;
     let speed = args.speed.unwrap_or(if args.exit_when_done { Pace::UNLIMITED } else { WATCHING_SPEED });
-    demo.pace.set(speed);
     screen.step("Release B goes out, one sensor after another");
     releases::publish(&demo.folder, &demo.watchpost, &demo.folder.package(RELEASE_B)).await?;
     if !args.exit_when_done {
         screen.say(&report::farewell(&demo, true));
     }
-    let mut told = 0;
-    let rollout = watch::followed(&demo.control_plane, &mut screen, RELEASE_B, &mut told).await?;
+    let rollout = watch::followed(&demo.control_plane, &mut screen, RELEASE_B, &demo.pace, speed).await?;
     screen.finish();
     let result = report::result(&demo, &rollout).await?;
     print(&demo, &result, as_json, args.exit_when_done)?;
@@ -198,15 +195,14 @@ async fn set_up(
         hosts.push(running);
     }
     let pace = Pace::new(Pace::REAL_TIME);
-    Ok((Demo { folder, watchpost, binaries, control_plane, hosts, pace }, stepper))
+    Ok((Demo { folder, watchpost, control_plane, hosts, pace }, stepper))
 }
 
 /// Runs in real time, and faster while a rollout is under way that does not only wait for its delayed ring.
 async fn keep_running(demo: &Demo, speed: u64) {
     loop {
-        let is_moving = demo.control_plane.list("rollouts").await.is_ok_and(|rollouts| {
-            rollouts.iter().any(|rollout| rollout.get("isMoving").and_then(Value::as_bool).unwrap_or(false))
-        });
+        let rollouts = demo.control_plane.list("rollouts").await;
+        let is_moving = rollouts.is_ok_and(|rollouts| rollouts.iter().any(watch::is_moving));
         demo.pace.set(if is_moving { speed } else { Pace::REAL_TIME });
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -32,9 +32,7 @@ pub(super) struct Spec {
 
 /// A supervised child.
 pub(super) struct Process {
-    name: String,
     pid: AtomicU32,
-    restarts: AtomicU32,
     stopping: AtomicBool,
     stopped: Notify,
     wake: Notify,
@@ -44,9 +42,7 @@ impl Process {
     /// Starts the process and keeps it running. While it is down the clock counts it as busy, and so stands.
     pub(super) fn keep_running(spec: Spec, stepper: Arc<Stepper>) -> anyhow::Result<Arc<Self>> {
         let process = Arc::new(Self {
-            name: spec.name.clone(),
             pid: AtomicU32::new(0),
-            restarts: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
             wake: Notify::new(),
@@ -58,18 +54,9 @@ impl Process {
         Ok(process)
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The process id, or 0 while it is being started again.
     pub(super) fn pid(&self) -> u32 {
         self.pid.load(Ordering::SeqCst)
-    }
-
-    /// How often it was started again.
-    pub(super) fn restarts(&self) -> u32 {
-        self.restarts.load(Ordering::SeqCst)
     }
 
     /// Asks the process to stop, and kills it when it does not.
@@ -119,7 +106,6 @@ async fn supervise(process: Arc<Process>, spec: Spec, mut child: Child, stepper:
         if process.stopping.load(Ordering::SeqCst) {
             break;
         }
-        process.restarts.fetch_add(1, Ordering::SeqCst);
         match start(&spec) {
             Ok(next) => {
                 process.pid.store(next.id().unwrap_or(0), Ordering::SeqCst);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::control_plane::ControlPlane;
 use super::screen::Screen;
+use super::stepping::Pace;
 
 /// How often the API is asked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -62,21 +63,30 @@ pub(super) async fn installed(
     Ok(())
 }
 
+/// Whether something happens in a rollout without waiting for its delayed ring.
+pub(super) fn is_moving(rollout: &Value) -> bool {
+    rollout.get("isMoving").and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// Follows the rollout of `version` to its end and says each event once. Gives the rollout's last row.
+/// The clock runs at `speed` while sensors move, and without a limit while all there is to see is a closed gate.
 pub(super) async fn followed(
     control_plane: &ControlPlane,
     screen: &mut Screen,
     version: &str,
-    told: &mut usize,
+    pace: &Pace,
+    speed: u64,
 ) -> anyhow::Result<Value> {
     let path = format!("rollouts/{version}");
+    let mut told = 0;
     let deadline = tokio::time::timeout(STAGE_PATIENCE, async {
         loop {
             if let Ok(rows) = control_plane.list("sensors").await {
                 show(screen, &rows);
             }
             if let Ok(rollout) = control_plane.get(&path).await {
-                tell(screen, &rollout, told);
+                pace.set(if is_moving(&rollout) { speed } else { Pace::UNLIMITED });
+                tell(screen, &rollout, &mut told);
                 if matches!(word(&rollout, "state"), "completed" | "aborted" | "halted") {
                     return rollout;
                 }
