@@ -58,10 +58,14 @@ pub struct Handle(AsyncFd<OwnedFd>);
 impl Handle {
     /// A handle on the process, if it lives and the system has such handles.
     #[must_use]
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd cannot change under tokio; the other constructor is unsafe, which we forbid"
+    )]
     pub fn open(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
         let handle = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
-        AsyncFd::register_with_interest(handle, Interest::READABLE).ok().map(Self)
+        AsyncFd::with_interest(handle, Interest::READABLE).ok().map(Self)
     }
 
     /// Waits until it has ended. Safe to cancel.
