@@ -12,6 +12,7 @@ pub fn router(web: &Web) -> Router {
     Router::new()
         .nest("/api/v1", api.fallback(async || Problem::not_found("such address in this API")))
         .merge(crate::portal::router(web.clone()))
-        .layer(middleware::from_fn_with_state(web.clone(), security_headers))
         .layer(middleware::from_fn(operation))
+        // Outermost, so that errors written out by the layer below carry the headers too.
+        .layer(middleware::from_fn_with_state(web.clone(), security_headers))
 }

@@ -153,3 +153,63 @@ where
 async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::testing::House;
+
+    async fn ask(
+        addr: SocketAddr,
+        root: &CertificateDer<'static>,
+        version: &'static SupportedProtocolVersion,
+    ) -> String {
+        let mut roots = RootCertStore::empty();
+        roots.add(root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let spoken = stream.get_ref().1.protocol_version().unwrap();
+        assert_eq!(spoken == ProtocolVersion::TLSv1_3, std::ptr::eq(version, &rustls::version::TLS13));
+        stream.write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_portal_speaks_tls_1_2_and_1_3_with_its_own_certificate() {
+        let house = House::new().await;
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(house.path("portal.pem"), made.cert.pem()).unwrap();
+        std::fs::write(house.path("portal.key"), made.signing_key.serialize_pem()).unwrap();
+        let mut settings = house.settings();
+        let (certificate, private_key) = (house.path("portal.pem"), house.path("portal.key"));
+        settings.tls = Some(TlsFiles { certificate, private_key });
+        let server = crate::lifecycle::Server::start(settings, house.clock.clone()).await.unwrap();
+        assert!(server.portal_url().starts_with("https://"));
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let answer = ask(server.portal_addr(), made.cert.der(), version).await;
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+            assert!(answer.contains("strict-transport-security: max-age=31536000"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_none_is_refused_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, private_key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+        std::fs::write(&certificate, "not PEM").unwrap();
+        std::fs::write(&private_key, "not PEM").unwrap();
+        let refused = tls(&TlsFiles { certificate, private_key }).err().unwrap();
+        assert!(!refused.to_string().is_empty());
+    }
+}

@@ -7,7 +7,6 @@ use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tracing::{error, info};
-use watchpost_store::StoreError;
 
 use crate::app::AppError;
 use crate::auth::secret::random_bytes;
@@ -103,6 +102,10 @@ impl Problem {
 impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
         let chain = error.chain();
+        if error.is_disk_full() {
+            let detail = "the server's disk is full, so nothing was saved; free some space and try again";
+            return Self { log: Some(chain), ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "diskFull", detail) };
+        }
         match error {
             AppError::NotFound { what, id } => Self::not_found(&format!("{what} {id}")),
             AppError::Denied(denied) => Self::new(StatusCode::FORBIDDEN, "forbidden", denied.to_string()),
@@ -110,10 +113,7 @@ impl From<AppError> for Problem {
             AppError::Invalid { field, why } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("{field}: {why}"))
             }
-            AppError::Store(StoreError::DiskFull(_)) => {
-                let detail = "the server's disk is full, so nothing was saved; free some space and try again";
-                Self { log: Some(chain), ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "diskFull", detail) }
-            }
+            AppError::TooLarge { why } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "tooLarge", why),
             AppError::Store(_) | AppError::Random(_) | AppError::Files { .. } => Self::internal(chain),
         }
     }
@@ -147,4 +147,26 @@ pub async fn operation(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(OPERATION_HEADER, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_however_deep_it_lies() {
+        let files = |source| AppError::Files { doing: "take a package in", source };
+        for (error, status, code) in [
+            (files(Error::from(ErrorKind::StorageFull)), 507, "diskFull"),
+            (files(Error::other(Error::from(ErrorKind::StorageFull))), 507, "diskFull"),
+            (files(Error::from(ErrorKind::PermissionDenied)), 500, "internal"),
+            (AppError::TooLarge { why: "x".to_owned() }, 413, "tooLarge"),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.status.as_u16(), problem.code()), (status, code));
+            assert!(!problem.detail().contains("package"), "what went wrong inside is for the log");
+        }
+    }
 }

@@ -35,6 +35,12 @@ pub enum AppError {
         /// What is wrong with it.
         why: String,
     },
+    /// Something that was sent is larger than allowed.
+    #[error("{why}")]
+    TooLarge {
+        /// How large it may be, and who could change that.
+        why: String,
+    },
     /// The store failed.
     #[error("the change could not be saved")]
     Store(#[from] StoreError),
@@ -53,6 +59,25 @@ pub enum AppError {
 }
 
 impl AppError {
+    /// Whether the disk was full: nothing was kept, and some free space is all it takes.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let is_full = match error.downcast_ref::<std::io::Error>() {
+                Some(error) => error.kind() == std::io::ErrorKind::StorageFull,
+                None => matches!(error.downcast_ref(), Some(StoreError::DiskFull(_))),
+            };
+            if is_full {
+                return true;
+            }
+            // An io::Error that wraps another error does not name it as its source, but that error's source.
+            let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            cause = wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+        }
+        false
+    }
+
     /// The error with its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {

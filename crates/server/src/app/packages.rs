@@ -81,7 +81,7 @@ impl App {
                     "the package is larger than the {} bytes allowed; raise limits.package_bytes if it should be",
                     self.0.limits.package_bytes
                 );
-                return Err(AppError::Refused { code: "packageTooLarge", why });
+                return Err(AppError::TooLarge { why });
             }
             hash.update(&chunk);
             file.write_all(&chunk).await.map_err(failed)?;

@@ -87,7 +87,8 @@ async fn enrolment_is_idempotent_and_refuses_strangers_and_replays() {
     other.secret = "A".repeat(43);
     let refused = app.enroll(other, [2; 32], T0).await.unwrap_err();
     assert!(matches!(refused, EnrollRefused::UnknownAccessKey), "{refused}");
-    let spoils: [(&str, fn(&mut EnrollRequest)); 4] = [
+    type Spoil = fn(&mut EnrollRequest);
+    let spoils: [(&str, Spoil); 4] = [
         ("name", |r| r.name = "DC\u{1b}".into()),
         ("sensorType", |r| r.sensor_type = "toaster".into()),
         ("domain", |r| r.domain = "corp example".into()),

@@ -121,7 +121,7 @@ async fn an_upload_that_is_too_large_or_empty_leaves_nothing_behind() {
     let server = house.start().await;
     let uploads = || std::fs::read_dir(house.path("server/uploads")).unwrap().count();
     let large = house.call(&server, Method::POST, "/api/v1/packages", &[7; 100_001]).await;
-    assert_eq!(large.code(), "packageTooLarge");
+    assert_eq!((large.status, large.code()), (StatusCode::PAYLOAD_TOO_LARGE, "tooLarge".to_owned()));
     let empty = house.call(&server, Method::POST, "/api/v1/packages", b"").await;
     assert_eq!(empty.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(uploads(), 0);
@@ -190,6 +190,7 @@ async fn a_browser_changes_something_only_from_our_own_pages() {
     {
         let answer = pause(&head).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "crossSiteRequest".to_owned()), "{head}");
+        assert!(answer.head.contains("x-content-type-options: nosniff"), "errors carry the headers too: {}", answer.head);
     }
     let answer = pause(&format!("{ours}Sec-Fetch-Site: same-origin\r\n")).await;
     assert_eq!((answer.status, answer.json()["state"].as_str()), (StatusCode::OK, Some("paused")));
