@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use watchpost_core::release::{MAX_RELEASE_JSON, Needs, ReleaseManifest};
+use watchpost_core::release::{MAX_RELEASE_JSON, Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::time::Timestamp;
 use watchpost_package::cab::{self, BuildError};
 use watchpost_package::{ImageAuthor, RepositoryError, inspect, tuf};
@@ -36,6 +36,9 @@ pub(super) fn build(args: &Build) -> Result<(), Failure> {
         return Err(Failure::not_found(format!("there is no folder {}; name the one to pack", args.from.display())));
     }
     let mut release = described(args)?;
+    release.version = args.version;
+    // What the folder holds is what an engine must load; a number written by hand would only go stale.
+    release.rules_expected = count_rules(&args.from.join("rules")).map_err(failed)?;
     release.kind = args.kind.unwrap_or(release.kind);
     release.notes = args.notes.clone().unwrap_or(release.notes);
     release.minimum_base_version = args.minimum_base_version.or(release.minimum_base_version);
@@ -65,22 +68,17 @@ fn described(args: &Build) -> Result<ReleaseManifest, Failure> {
     if !path.exists() {
         return Ok(ReleaseManifest {
             version: args.version,
-            kind: args.kind.unwrap_or_default(),
+            kind: ReleaseKind::default(),
             notes: String::new(),
             minimum_base_version: None,
-            rules_expected: count_rules(&args.from.join("rules")).map_err(unreadable)?,
+            rules_expected: 0,
             needs: Needs::default(),
         });
     }
     if fs::metadata(&path).map_err(unreadable)?.len() > MAX_RELEASE_JSON as u64 {
         return Err(Failure::refused(format!("{} is larger than any honest one", path.display())));
     }
-    let release = ReleaseManifest::from_slice(&fs::read(&path).map_err(unreadable)?).map_err(refused)?;
-    if release.version == args.version {
-        return Ok(release);
-    }
-    let (says, wanted) = (release.version, args.version);
-    Err(Failure::usage(format!("{} says {says} and --version says {wanted}; make them equal", path.display())))
+    ReleaseManifest::from_slice(&fs::read(&path).map_err(unreadable)?).map_err(refused)
 }
 
 /// How many rule files the folder has.
