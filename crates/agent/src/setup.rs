@@ -4,12 +4,13 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use watchpost_clock::Clock;
 use watchpost_core::access_key::{AccessKey, AccessKeyParseError};
 use watchpost_core::id::SensorId;
-use watchpost_protocol::{Code, EnrollRequest};
+use watchpost_protocol::{Code, EnrollReply, EnrollRequest};
 
 use crate::host::disk::{Disk, read_limited};
 use crate::host::facts;
@@ -22,6 +23,11 @@ use crate::updater::{Installation, Layout, VersionError};
 const IMAGE_ROOT_BYTES: u64 = 512 * 1024;
 /// The largest file an access key is read from.
 const KEY_FILE_BYTES: u64 = 4096;
+
+/// How long setup asks a server that does not answer, in real time.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The pause between two such attempts.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where the access key comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -153,7 +159,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         version: None,
         operating_system: facts::operating_system(),
     };
-    let reply = client.enroll(&request).await.map_err(refused_or_failed)?;
+    let reply = enroll(&client, &request, clock).await.map_err(refused_or_failed)?;
     let config = HostConfig {
         name: setup.name.clone(),
         sensor_type: setup.sensor_type.clone(),
@@ -169,6 +175,33 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     // Last: a host with settings is a host that is set up.
     config.write(layout.root())?;
     Ok(reply.sensor_id)
+}
+
+/// Enrols, and asks again for a while when the server is just starting, stopping or out of reach: repeating is harmless.
+async fn enroll(client: &Client, request: &EnrollRequest, clock: &Clock) -> Result<EnrollReply, TransportError> {
+    let begun = clock.instant();
+    loop {
+        match client.enroll(request).await {
+            Err(error) if may_pass(&error) && clock.instant().saturating_duration_since(begun) < PATIENCE => {
+                tracing::info!("enrolling is tried again: {error}");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether the same request may succeed a moment later.
+fn may_pass(error: &TransportError) -> bool {
+    let is_cut = |source: &io::Error| {
+        matches!(
+            source.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
+        )
+    };
+    error.is_interruption()
+        || matches!(error.code(), Some(Code::Unavailable | Code::TooManyRequests))
+        || matches!(error, TransportError::Tls { source, .. } if is_cut(source))
 }
 
 /// The id of this enrolment, the same at every run with the same identity: repeating it is no second enrolment.
