@@ -412,6 +412,8 @@ fn a_package_that_ends_early_or_late_is_refused() {
     let mut longer = good.clone();
     longer.push(0);
     assert!(refusal(&longer).starts_with("Length"));
+    let said = read(longer.as_slice(), good.len() as u64, &mut Memory::default()).map(|_| ()).unwrap_err();
+    assert!(matches!(said, CabError::Trailing), "{said:?}");
     longer[8..12].copy_from_slice(&(good.len() as u32 + 1).to_le_bytes());
     assert!(refusal(&longer).starts_with("Trailing"));
 }

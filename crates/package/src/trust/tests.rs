@@ -484,8 +484,12 @@ fn time_never_runs_behind_the_newest_signature() {
         },
         &[&scene.world.director_online()],
     );
+    let dated_back =
+        resigned(&stale, |s| s["expires"] = json!("2026-03-05T00:00:00Z"), &[&scene.world.director_online()]);
     scene.lie(Repo::Director, "timestamp.json", stale);
     assert!(scene.approve(NAME).unwrap_err().is_expiry());
+    scene.lie(Repo::Director, "timestamp.json", dated_back);
+    assert_eq!(scene.look().unwrap().1.floor.time, later, "an earlier signature does not turn time back");
 }
 
 #[test]
