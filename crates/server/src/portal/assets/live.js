@@ -35,11 +35,21 @@ function replace(old, next) {
   old.replaceWith(next);
   if (left) next.querySelector(".sheet").scrollLeft = left;
   if (index >= 0) next.querySelectorAll(links)[index]?.focus({ preventScroll: true });
-  if (differs && loud) {
-    next.classList.add("is-fresh");
-    setTimeout(() => next.classList.remove("is-fresh"), FLASH_MS);
-  }
+  if (differs && loud) flash(old, next);
   return differs && loud;
+}
+
+/** Lights up softly what has changed: a row as a whole, of a rollout the cells that differ. */
+function flash(old, next) {
+  const cell = (root, link) => root.querySelector(`.cell[href="${link}"]`)?.textContent;
+  const cells = [...next.querySelectorAll(".cell")].filter((one) => {
+    const link = one.getAttribute("href");
+    return cell(old, link) !== cell(next, link);
+  });
+  for (const one of next.matches("tr") ? [next] : cells) {
+    one.classList.add("is-fresh");
+    setTimeout(() => one.classList.remove("is-fresh"), FLASH_MS);
+  }
 }
 
 /** Where to ask: the grid for its changed rows alone, any other page for itself. */
