@@ -105,7 +105,7 @@ pub(super) fn fleet(size: usize) -> Vec<SensorView> {
             }
             (300, 57 | 121) => sensor(n, UPDATE_FAILED),
             (300, 140) => sensor(n, UPDATING),
-            (300, 200 | 201 | 202) => sensor(n, DISCONNECTED),
+            (300, 200..=202) => sensor(n, DISCONNECTED),
             _ => sensor(n, OK),
         })
         .collect()

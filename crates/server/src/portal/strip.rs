@@ -150,3 +150,77 @@ fn short_hours(span: Duration) -> String {
     let seconds = span.as_secs();
     if seconds.is_multiple_of(3600) { format!("{} h", seconds / 3600) } else { short_span(span) }
 }
+
+#[cfg(test)]
+mod tests {
+    use watchpost_core::id::{SensorId, WorkspaceId};
+    use watchpost_core::release::ReleaseManifest;
+    use watchpost_core::rollout::{Failure, Flight, Outcome, Planner};
+    use watchpost_core::sensor::SensorKind;
+    use watchpost_core::sync::TargetRef;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn sensor(n: u128, start: Timestamp) -> Sensor {
+        let workspace = WorkspaceId::from_parts(start, 0);
+        let (id, kind) = (SensorId::from_parts(start, n), SensorKind::DomainControllerIntegrated);
+        let mut sensor = Sensor::new(id, workspace, format!("DC{n:02}"), kind, start);
+        sensor.report.version = Some("2.254.1.0".parse().unwrap());
+        sensor
+    }
+
+    /// DC01 cleared, DC02 went back, DC03 in flight, DC04 to come, DC05 delayed.
+    fn fleet(start: Timestamp, version: watchpost_core::version::Version) -> Vec<Sensor> {
+        let mut all: Vec<_> = (1..=5).map(|n| sensor(n, start)).collect();
+        let outcome = |cleared| Outcome { ring: Ring::Automatic, cleared, at: start };
+        all[0].report.version = Some(version);
+        all[0].update.outcomes.insert(version, outcome(true));
+        all[1].update.outcomes.insert(version, outcome(false));
+        let reason = "it did not start".to_owned();
+        all[1].update.failure = Some(Failure { version, reverted: true, reason, at: start });
+        all[2].update.flight = Some(Flight {
+            version,
+            from: "2.254.1.0".parse().unwrap(),
+            ring: Ring::Automatic,
+            generation: 2,
+            started_at: start,
+            switched_at: Some(start),
+        });
+        all[4].delayed = true;
+        all
+    }
+
+    #[test]
+    fn each_sensor_stands_in_its_ring_with_its_state_and_the_gate_holds_the_delayed_one() {
+        let start: Timestamp = "2026-01-05T00:00:00Z".parse().unwrap();
+        let version = "2.255.1.0".parse().unwrap();
+        let mut planner = Planner::default();
+        planner.publish(version, start);
+        let rollout = &planner.rollouts[&version];
+        let manifest: ReleaseManifest = serde_json::from_str(r#"{"version":"2.255.1.0","rulesExpected":6}"#).unwrap();
+        let target = TargetRef { name: "sensor".to_owned(), sha256: String::new(), length: 1 };
+        let release = Release { manifest, target, published_at: start, pulled_back_at: None };
+        let fleet = fleet(start, version);
+        let strip = |now| draw(rollout, &release, 72 * HOUR, &fleet, now);
+        let cells = |strip: &StripView, lane: usize| -> Vec<String> {
+            strip.lanes[lane].cells.iter().map(|cell| format!("{} {}", cell.name, cell.mark.word)).collect()
+        };
+
+        let held = strip(start + 18 * HOUR);
+        let automatic = ["DC01 Cleared", "DC02 Went back", "DC03 Awaiting clearance", "DC04 Waiting"];
+        assert_eq!(cells(&held, 0), automatic);
+        assert_eq!(cells(&held, 1), ["DC05 Held"]);
+        assert_eq!(held.lanes[0].cells[1].note, "it did not start");
+        assert_eq!(held.lanes[0].note, "2 of 4 done");
+        assert_eq!(held.in_flight.len(), 1);
+        let gate = held.gate.as_ref().unwrap();
+        assert!((gate.passed - 25.0).abs() < 0.01, "18 of 72 h are a quarter");
+        assert_eq!((gate.span.as_str(), gate.left.as_str(), held.is_shut()), ("72 h", "2 d 6 h", true));
+
+        let open = strip(start + 72 * HOUR);
+        assert_eq!(cells(&open, 1), ["DC05 Waiting"]);
+        assert!(!open.is_shut());
+    }
+}

@@ -112,7 +112,7 @@ fn every_page_renders_from_the_emptiest_to_the_largest() {
         for (name, html) in every_page(theme) {
             assert!(html.contains("</html>"), "{name} breaks off");
             if let Some(folder) = &folder {
-                let html = html.replace(&*ASSETS.as_str(), "assets");
+                let html = html.replace(ASSETS.as_str(), "assets");
                 std::fs::write(folder.join(format!("{name}.{}.html", theme.word())), html).unwrap();
             }
         }
