@@ -1,5 +1,7 @@
 //! What holds in every rehearsal, whatever the fleet, its faults and the people do.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program: whatever is wrong ends it")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

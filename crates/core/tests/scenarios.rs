@@ -3,6 +3,8 @@
 //! `NAME.json` is played; `NAME.expected.json` holds what is checked, worked out by hand: `events` (of the kinds in
 //! `only`, if given), `observations`, `sensors`, `rollouts`.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test program: whatever is wrong ends it")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

@@ -62,6 +62,9 @@ fn service(sensor: &Sensor, seconds: u64) -> ServiceStatus {
     service_status(sensor, &context).value
 }
 
+/// Makes a sensor that is well one that is not.
+type Way = fn(&mut Sensor);
+
 fn remove(sensor: &mut Sensor) {
     sensor.removed_from_directory = true;
 }
@@ -97,7 +100,7 @@ fn change_settings(sensor: &mut Sensor) {
 
 #[test]
 fn the_first_status_that_holds_wins() {
-    let ways: [(SensorStatus, fn(&mut Sensor)); 8] = [
+    let ways: [(SensorStatus, Way); 8] = [
         (SensorStatus::Unreachable, remove),
         (SensorStatus::Disconnected, silence),
         (SensorStatus::Updating, fly),
