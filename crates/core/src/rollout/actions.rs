@@ -82,7 +82,8 @@ impl Planner {
             return Err(ActionError::WrongState { version, state, action: "resumed" });
         }
         rollout.acknowledged = failures;
-        rollout.state = RolloutState::Running;
+        let is_begun = rollout.peak_in_flight > 0;
+        rollout.state = if is_begun { RolloutState::Running } else { RolloutState::Planned };
         Ok(Event { at: now, sensor: None, version, what: What::Resumed })
     }
 

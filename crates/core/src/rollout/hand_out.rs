@@ -8,6 +8,7 @@ use super::standing::{SkipReason, Standing, ring_in, watching_by_zone};
 use super::{Event, Fleet, Pace, Ring, RolloutState, Wake, What};
 use crate::id::SensorId;
 use crate::sensor::{Context, Sensor, is_watching};
+use crate::sync::UpdateProgress;
 use crate::version::Version;
 
 /// The places that are free at this look.
@@ -41,6 +42,8 @@ impl Planner {
             let obstacle = Self::obstacle(sensor, version, context);
             if let Some(reason) = obstacle {
                 skip(sensor, version, reason, context, wake);
+            } else if is_unfinished(sensor) {
+                forget_skip(sensor, wake);
             } else if slots.has(place) {
                 if leaves_zone_short(sensor, &watching, context) {
                     skip(sensor, version, SkipReason::Coverage, context, wake);
@@ -49,7 +52,8 @@ impl Planner {
                 slots.take(place);
                 uncount(sensor, &mut watching, context);
                 self.start(*id, sensor, place, context, wake);
-            } else {
+            } else if !leaves_zone_short(sensor, &watching, context) {
+                // No slot is free. A zone that is short stays the reason why it is passed over.
                 forget_skip(sensor, wake);
             }
         }
@@ -138,8 +142,10 @@ impl Planner {
                 let is_below = sensor
                     .version()
                     .is_some_and(|running| running < version && running.generation() == version.generation());
-                if is_below || sensor.update.outcomes.contains_key(&version) {
-                    *sizes.entry((version, ring_in(sensor, version))).or_insert(0) += 1;
+                let flight = sensor.update.flight.as_ref().filter(|flight| flight.version == version);
+                if is_below || flight.is_some() || sensor.update.outcomes.contains_key(&version) {
+                    let ring = flight.map_or_else(|| ring_in(sensor, version), |flight| flight.ring);
+                    *sizes.entry((version, ring)).or_insert(0) += 1;
                 }
             }
         }
@@ -178,6 +184,12 @@ impl Slots {
     }
 }
 
+/// Whether the host is still at an earlier attempt: cleared or withdrawn here, and it has not heard so. What it is
+/// handed before that would replace the answer it waits for.
+fn is_unfinished(sensor: &Sensor) -> bool {
+    matches!(sensor.report.update, UpdateProgress::AwaitingClearance { .. })
+}
+
 fn flights_by_ring(fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
     let mut flights = BTreeMap::new();
     for flight in fleet.values().filter_map(|sensor| sensor.update.flight.as_ref()) {
@@ -209,9 +221,9 @@ fn leaves_zone_short(sensor: &Sensor, watching: &BTreeMap<String, u32>, context:
 }
 
 fn uncount(sensor: &Sensor, watching: &mut BTreeMap<String, u32>, context: &Context<'_>) {
-    if let (true, Some(zone)) = (is_watching(sensor, context), &sensor.zone) {
-        if let Some(count) = watching.get_mut(zone) {
-            *count = count.saturating_sub(1);
-        }
+    if let (true, Some(zone)) = (is_watching(sensor, context), &sensor.zone)
+        && let Some(count) = watching.get_mut(zone)
+    {
+        *count = count.saturating_sub(1);
     }
 }

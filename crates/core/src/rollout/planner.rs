@@ -183,7 +183,11 @@ impl Planner {
         context: &Context<'_>,
     ) {
         let is_skipped = sensor.update.skip.as_ref().is_some_and(|skip| skip.version == version);
-        match self.standing(sensor, context) {
+        let standing = match sensor.update.flight {
+            None => self.standing(sensor, context),
+            Some(_) => self.standing_after_flight(sensor, context),
+        };
+        match standing {
             Standing::Next(next) if next == version && is_skipped => summary.skipped += 1,
             Standing::Next(next) if next == version => summary.pending += 1,
             Standing::Next(_) | Standing::Gate(..) | Standing::None => {

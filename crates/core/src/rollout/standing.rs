@@ -58,10 +58,19 @@ pub(super) enum Standing {
 impl Planner {
     /// The rollout that is for a sensor: the newest one offered; in the delayed ring the newest whose 72 hours are over.
     pub(super) fn standing(&self, sensor: &Sensor, context: &Context<'_>) -> Standing {
-        let Some(running) = sensor.version() else { return Standing::None };
-        if sensor.update.flight.is_some() {
-            return Standing::None;
+        match sensor.version() {
+            Some(running) if sensor.update.flight.is_none() => self.standing_above(running, sensor, context),
+            Some(_) | None => Standing::None,
         }
+    }
+
+    /// Where a sensor in flight will stand if the version it is in flight to is cleared.
+    pub(super) fn standing_after_flight(&self, sensor: &Sensor, context: &Context<'_>) -> Standing {
+        let flight = sensor.update.flight.as_ref();
+        flight.map_or(Standing::None, |flight| self.standing_above(flight.version, sensor, context))
+    }
+
+    fn standing_above(&self, running: Version, sensor: &Sensor, context: &Context<'_>) -> Standing {
         let newer = self.rollouts.range(running..).rev().map(|(_, rollout)| rollout);
         let mut gate = None;
         for rollout in newer.filter(|rollout| rollout.version > running) {
