@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
+use watchpost_clock::Clock;
 
 use super::binaries::Binaries;
 use super::commands::{Tool, text, words};
@@ -65,9 +67,23 @@ pub(super) async fn make(folder: &Folder, binaries: &Binaries, watchpost: &Tool,
     Ok(())
 }
 
-/// Publishes a signed release to the control plane.
+/// How long publishing is tried: a control plane that was just killed is back in a moment.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two tries.
+const PUBLISH_AGAIN: Duration = Duration::from_millis(200);
+
+/// Publishes a signed release to the control plane. Publishing the same release again changes nothing, so it is
+/// simply tried again.
 pub(super) async fn publish(folder: &Folder, watchpost: &Tool, package: &Path) -> anyhow::Result<()> {
     let repository = text(&folder.author_repository());
-    watchpost.run(&words(&["release", "publish", "--repository", &repository, &text(package)])).await?;
-    Ok(())
+    let arguments = words(&["release", "publish", "--repository", &repository, &text(package)]);
+    let clock = Clock::system();
+    let give_up = clock.instant() + PUBLISH_PATIENCE;
+    loop {
+        match watchpost.run(&arguments).await {
+            Ok(_) => return Ok(()),
+            Err(error) if clock.instant() >= give_up => return Err(error),
+            Err(_) => tokio::time::sleep(PUBLISH_AGAIN).await,
+        }
+    }
 }

@@ -59,12 +59,13 @@ pub(super) fn farewell(demo: &Demo, keeps_running: bool) -> String {
         return format!("Everything was stopped. The folder is kept: {folder}");
     }
     format!(
-        "\nOpen   {portal}\nSign in with   {secret}   (works once; `watchpost sign-in` makes another)\n\n\
+        "\nOpen   {portal}/sign-in#{secret}\n       (signs in once; `watchpost sign-in --config {config}` makes another)\n\n\
          Look at: DC03, back on {a} with a health issue that says why; DC05, which waited its 72 hours;\n\
          the rollout strip above the grid. The README lists what to try to break.\n\
          Folder (kept): {folder}\nStop with Ctrl-C.",
         portal = demo.control_plane.portal,
         secret = demo.control_plane.sign_in,
+        config = demo.folder.server().join("watchpost.toml").display(),
         a = super::RELEASE_A,
     )
 }
