@@ -1,5 +1,7 @@
 //! The sensor as a real process: its socket, its lock, its signals, its death.
 
+#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed; clippy sees helpers as product code")]
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;

@@ -111,7 +111,12 @@ async fn a_pin_and_an_enrolment_belong_to_one_sensor() {
     tx.insert_sensor(&sensor(&house, 1)).await.unwrap();
     let twin = SensorRow { pin: [1; 32], ..sensor(&house, 2) };
     assert!(matches!(tx.insert_sensor(&twin).await.unwrap_err(), StoreError::Taken(_)));
-    let enrolment = EnrolmentRow { enrolment_id: "e1".into(), sensor: sensor(&house, 1).sensor.id, pin: [1; 32], host_id: "h1".into() };
+    let enrolment = EnrolmentRow {
+        enrolment_id: "e1".into(),
+        sensor: sensor(&house, 1).sensor.id,
+        pin: [1; 32],
+        host_id: "h1".into(),
+    };
     tx.insert_enrolment(&enrolment, T0).await.unwrap();
     assert!(matches!(tx.insert_enrolment(&enrolment, T0).await.unwrap_err(), StoreError::Taken(_)));
     assert_eq!(tx.enrolment("e1").await.unwrap(), Some(enrolment.clone()));

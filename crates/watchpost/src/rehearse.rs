@@ -59,9 +59,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     let name = path.display();
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::not_found(format!("there is no file {name}; check the path")),
-        _ => Failure::failed(format!("{name} cannot be opened: {error}")),
+    let file = std::fs::File::open(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Failure::not_found(format!("there is no file {name}; check the path"))
+        } else {
+            Failure::failed(format!("{name} cannot be opened: {error}"))
+        }
     })?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_SCENARIO + 1).read_to_end(&mut bytes);

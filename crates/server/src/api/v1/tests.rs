@@ -190,7 +190,11 @@ async fn a_browser_changes_something_only_from_our_own_pages() {
     {
         let answer = pause(&head).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "crossSiteRequest".to_owned()), "{head}");
-        assert!(answer.head.contains("x-content-type-options: nosniff"), "errors carry the headers too: {}", answer.head);
+        assert!(
+            answer.head.contains("x-content-type-options: nosniff"),
+            "errors carry the headers too: {}",
+            answer.head
+        );
     }
     let answer = pause(&format!("{ours}Sec-Fetch-Site: same-origin\r\n")).await;
     assert_eq!((answer.status, answer.json()["state"].as_str()), (StatusCode::OK, Some("paused")));
