@@ -37,7 +37,7 @@ impl Demo {
         let mut command = Command::new(tools::binary("watchpost")?);
         command.arg("demo").args(["--output", "json", "--dir"]).arg(dir.path()).args(arguments);
         // Everything is built already; without this the demo would ask cargo again.
-        command.env_remove("CARGO");
+        command.env_remove("CARGO").env_remove("CARGO_MANIFEST_DIR");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         let out = BufReader::new(child.stdout.take().context("the demo has no standard output")?);
         Ok(Self { child, out, dir })

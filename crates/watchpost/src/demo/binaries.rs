@@ -36,10 +36,12 @@ impl Binaries {
     }
 }
 
-/// The checkout whose `target/<profile>/` this folder is.
+/// The checkout this program was built from: cargo names it to what it runs, else it is two folders up.
 fn checkout_of(beside: &Path) -> Option<PathBuf> {
-    let checkout = beside.parent()?.parent()?;
-    checkout.join("crates/agent/Cargo.toml").is_file().then(|| checkout.to_owned())
+    let named = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let candidates = [named.as_deref(), Some(beside)].into_iter().flatten();
+    let mut checkouts = candidates.filter_map(|folder| folder.parent()?.parent());
+    checkouts.find(|checkout| checkout.join("crates/agent/Cargo.toml").is_file()).map(Path::to_owned)
 }
 
 fn build_host_binaries(checkout: &Path, beside: &Path) -> anyhow::Result<()> {

@@ -157,7 +157,11 @@ async fn play(
 /// Prints the result on standard output.
 fn print(demo: &Demo, result: &Value, as_json: bool, ends_here: bool) -> anyhow::Result<()> {
     use std::io::Write as _;
-    let text = if as_json { serde_json::to_string(result)? } else { report::farewell(demo, !ends_here) };
+    let text = match as_json {
+        true => serde_json::to_string(result)?,
+        false if ends_here => report::table(result) + &report::farewell(demo, false),
+        false => report::table(result),
+    };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)

@@ -23,6 +23,7 @@ pub(super) async fn result(demo: &Demo, rollout: &Value) -> anyhow::Result<Value
             "healthStatus": word(&sensor, "healthStatus"),
             "delayed": running.host.delayed,
             "openHealthIssues": sensor.get("openHealthIssues").cloned().unwrap_or_else(|| json!([])),
+            "why": sensor.pointer("/why/deploymentStatus/reason").cloned().unwrap_or(Value::Null),
             "alertCount": sensor.get("alertCount").cloned().unwrap_or(Value::Null),
             "pids": { "updater": running.updater.pid(), "sensor": running.sensor_pid() },
             "stateDir": text(&running.folder),
@@ -50,6 +51,29 @@ pub(super) async fn result(demo: &Demo, rollout: &Value) -> anyhow::Result<Value
         "authorRepository": text(&demo.folder.author_repository()),
         "dir": text(demo.folder.root()),
     }))
+}
+
+/// The result as a person reads it: where every sensor ended, and the rollout in one line.
+pub(super) fn table(result: &Value) -> String {
+    let mut text = format!("\n  {:6} {:11} {:13} {:8} {:17} why\n", "NAME", "VERSION", "STATUS", "SERVICE", "HEALTH");
+    for sensor in result.get("sensors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+        let (name, version) = (word(sensor, "name"), word(sensor, "version"));
+        let (status, service) = (word(sensor, "sensorStatus"), word(sensor, "serviceStatus"));
+        let (health, why) = (word(sensor, "healthStatus"), word(sensor, "why"));
+        text.push_str(&format!("  {name:6} {version:11} {status:13} {service:8} {health:17} {why}\n"));
+    }
+    let rollout = result.get("rollout").unwrap_or(&Value::Null);
+    let count = |field: &str| rollout.get(field).and_then(Value::as_u64).unwrap_or(0);
+    text.push_str(&format!(
+        "\n  Rollout of {}: {}; {} cleared, {} failed, {} skipped, never more than {} in flight.\n",
+        word(rollout, "version"),
+        word(rollout, "state"),
+        count("cleared"),
+        count("failed"),
+        count("skipped"),
+        count("peakInFlight"),
+    ));
+    text
 }
 
 /// What a person may look at next.
