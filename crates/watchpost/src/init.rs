@@ -64,7 +64,7 @@ pub(crate) async fn init(args: Args) -> Result<(), Failure> {
         })),
         Format::Table => print(&format!(
             "Made {config}. Printed once, kept nowhere in this form:\n\n\
-             Sign in     {url}  with  {secret}\n\
+             Sign in     {url}/sign-in#{secret}\n\
              API token   {token}\n\
              Access key  {key}\n\n\
              Next: watchpost serve --config {config}\n\
@@ -82,6 +82,6 @@ pub(crate) async fn sign_in_link(args: SignInArgs) -> Result<(), Failure> {
         new_sign_in_secret(&settings, &Clock::system()).await.map_err(|error| Failure::failed(chain(&error)))?;
     match args.output.format() {
         Format::Json => args.output.one(&json!({ "portal": url, "signInSecret": secret.reveal() })),
-        Format::Table => print(&format!("{url}  with  {}  (works once, for a day)\n", secret.reveal())),
+        Format::Table => print(&format!("{url}/sign-in#{}  (works once, for a day)\n", secret.reveal())),
     }
 }
