@@ -56,7 +56,7 @@ fn a_release_reaches_five_real_sensors_one_after_another() {
     );
 
     one_at_a_time(&timeline);
-    let published = at(&timeline, "", "started").expect("the rollout says when it started");
+    let published = at(&timeline, "", "planned").expect("the rollout says when its release was published");
     let delayed = at(&timeline, "DC05", "started").expect("the delayed one was started");
     assert!(seconds(delayed) - seconds(published) >= 72 * 3600, "{published} … {delayed}");
     assert!(at(&timeline, "DC03", "reverted").is_some(), "{timeline:?}");

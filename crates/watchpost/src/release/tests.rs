@@ -69,22 +69,31 @@ fn keys_build_sign_and_list() {
 }
 
 #[test]
-fn a_folder_that_contradicts_the_command_line_is_not_packed() {
+fn the_command_line_wins_over_the_description_and_the_rules_are_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let out = text(&dir.path().join("p.cab"));
-    let from = text(dir.path());
-    let build = |from: &str| run_local(&["build", "--from", from, "--version", "2.255.1.0", "--out", &out]);
-    assert_eq!(build(&text(&dir.path().join("none"))), exit(4));
+    let out = dir.path().join("p.cab");
+    let from = dir.path().join("from");
+    let build =
+        |from: &Path| run_local(&["build", "--from", &text(from), "--version", "2.255.1.0", "--out", &text(&out)]);
+    assert_eq!(build(&dir.path().join("none")), exit(4));
+    fs::create_dir_all(from.join("rules")).unwrap();
     assert_eq!(build(&from), exit(3), "no rules: such a release could never prove that it detects");
-    let describe = |version: &str| {
-        let release = serde_json::json!({ "version": version, "rulesExpected": 1 });
-        fs::write(dir.path().join("release.json"), release.to_string()).unwrap();
-    };
-    describe("2.255.2.0");
-    assert_eq!(build(&from), exit(2));
-    describe("2.255.1.0");
-    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
-    assert_eq!(build(&from), exit(3));
-    fs::remove_file(dir.path().join("link")).unwrap();
+    fs::write(from.join("rules/one.yml"), "title: one").unwrap();
+    let description = serde_json::json!({ "version": "2.200.0.0", "kind": "hotfix", "rulesExpected": 7 });
+    fs::write(from.join("release.json"), description.to_string()).unwrap();
     assert_eq!(build(&from), exit(0));
+    let release = watchpost_package::inspect(&out, None).unwrap().release;
+    assert_eq!((release.version.to_string().as_str(), release.rules_expected), ("2.255.1.0", 1));
+    assert_eq!(release.kind, watchpost_core::release::ReleaseKind::Hotfix, "what the options leave out stands");
+}
+
+#[test]
+fn what_is_no_plain_file_is_not_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("from");
+    fs::create_dir_all(from.join("rules")).unwrap();
+    fs::write(from.join("rules/one.yml"), "title: one").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", from.join("link")).unwrap();
+    let out = text(&dir.path().join("p.cab"));
+    assert_eq!(run_local(&["build", "--from", &text(&from), "--version", "2.255.1.0", "--out", &out]), exit(3));
 }
