@@ -13,7 +13,7 @@ use watchpost_core::time::Timestamp;
 use watchpost_store::{EnrolmentRow, SensorRow, SiteRow, Transaction, ZoneRow};
 
 use super::sensors::FIRST_CHECK_IN;
-use super::{App, AppError};
+use super::{App, AppError, to_its_end};
 use crate::auth::access::Actor;
 use crate::auth::secret::{random_bits, sha256};
 use crate::events::Event;
@@ -138,18 +138,20 @@ impl App {
         pin: [u8; 32],
         now: Timestamp,
     ) -> Result<Enrolled, EnrollRefused> {
-        let _busy = self.0.activity.begin();
         let kind = check(&request)?;
-        let _gate = self.0.gate.lock().await;
-        let sensor = match self.enroll_in_store(&request, kind, pin, now).await {
-            Ok(Ok(sensor)) => sensor,
-            Ok(Err(refused)) => return Err(refused),
+        let app = self.clone();
+        let enrolled = to_its_end(async move {
+            let _busy = app.busy();
+            let _gate = app.0.gate.lock().await;
+            app.enroll_in_store(&request, kind, pin, now).await.map_err(|failure| failure.chain())
+        });
+        match enrolled.await.map_err(|failure| failure.to_string()).flatten() {
+            Ok(sensor) => Ok(Enrolled { sensor: sensor?, server_time: now, come_back_after: FIRST_CHECK_IN }),
             Err(failure) => {
-                error!("an enrolment was not saved: {}", failure.chain());
-                return Err(EnrollRefused::Unavailable);
+                error!("an enrolment was not saved: {failure}");
+                Err(EnrollRefused::Unavailable)
             }
-        };
-        Ok(Enrolled { sensor, server_time: now, come_back_after: FIRST_CHECK_IN })
+        }
     }
 
     async fn enroll_in_store(

@@ -8,6 +8,8 @@ pub mod audit;
 pub mod enrollment;
 mod error;
 pub(crate) mod fleet;
+#[cfg(test)]
+mod hung_up;
 pub mod packages;
 pub(crate) mod planning;
 pub mod releases;
@@ -78,6 +80,14 @@ struct Inner {
     poke: Notify,
     /// Keeps the clock from stepping between a poke and the planner's run.
     poked: Mutex<Option<Busy>>,
+}
+
+/// Does `work` to its end, even when nobody waits for it any more: a door drops the request of a client that hangs up,
+/// and what the store has taken must then still reach the memory, or the two differ until the server starts again.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    tokio::spawn(work).await
 }
 
 impl App {

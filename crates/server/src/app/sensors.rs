@@ -8,7 +8,7 @@ use watchpost_core::sensor::Sensor;
 use watchpost_core::sync::{Desired, Report};
 use watchpost_core::time::Timestamp;
 
-use super::{App, AppError};
+use super::{App, AppError, to_its_end};
 use crate::auth::secret::random_bytes;
 use crate::events::Event;
 
@@ -87,7 +87,14 @@ impl App {
                 }
                 desired
             }
-            Quick::Changed => self.take_report(id, report, has_pulled, now).await?,
+            Quick::Changed => {
+                let app = self.clone();
+                let taken = to_its_end(async move { app.take_report(id, report, has_pulled, now).await }).await;
+                taken.unwrap_or_else(|failure| {
+                    error!(sensor = %id, "a check-in was not saved: {failure}");
+                    Err(CheckInRefused::Unavailable)
+                })?
+            }
         };
         Ok(CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() })
     }
