@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::planner::Planner;
 use super::record::{Flight, Skip};
-use super::standing::{SkipReason, Standing, ring_in, watching_by_zone};
+use super::standing::{SkipReason, Standing, watching_by_zone};
 use super::{Event, Fleet, Pace, Ring, RolloutState, Wake, What};
 use crate::id::SensorId;
 use crate::sensor::{Context, Sensor, is_watching};
@@ -138,16 +138,23 @@ impl Planner {
     pub(super) fn ring_sizes(&self, fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
         let mut sizes = BTreeMap::new();
         for version in self.rollouts.keys().copied() {
+            let (mut automatic, mut delayed) = (0_u32, 0_u32);
             for sensor in fleet.values() {
                 let is_below = sensor
                     .version()
                     .is_some_and(|running| running < version && running.generation() == version.generation());
                 let flight = sensor.update.flight.as_ref().filter(|flight| flight.version == version);
-                if is_below || flight.is_some() || sensor.update.outcomes.contains_key(&version) {
-                    let ring = flight.map_or_else(|| ring_in(sensor, version), |flight| flight.ring);
-                    *sizes.entry((version, ring)).or_insert(0) += 1;
+                let tried_in = flight
+                    .map(|flight| flight.ring)
+                    .or_else(|| sensor.update.outcomes.get(&version).map(|outcome| outcome.ring));
+                match tried_in.or_else(|| is_below.then(|| Ring::of(sensor))) {
+                    Some(Ring::Automatic) => automatic += 1,
+                    Some(Ring::Delayed) => delayed += 1,
+                    None => {}
                 }
             }
+            let counted = [(Ring::Automatic, automatic), (Ring::Delayed, delayed)];
+            sizes.extend(counted.into_iter().filter(|(_, size)| *size > 0).map(|(ring, size)| ((version, ring), size)));
         }
         sizes
     }

@@ -98,17 +98,30 @@ impl Planner {
     }
 
     fn halt_where_needed(&mut self, fleet: &Fleet, context: &Context<'_>, wake: &mut Wake) {
-        if !self.rollouts.values().any(|rollout| rollout.state.hands_out()) {
+        let budget = context.policy.rollout.failure_budget;
+        let over = |rollout: &Rollout, ring: Ring, failed: u32, size: u32| {
+            let counted = failed.saturating_sub(rollout.acknowledged.get(&ring).copied().unwrap_or(0));
+            (counted > budget.tolerated(size)).then_some(counted)
+        };
+        // A larger ring tolerates no less: what an empty one would bear needs no ring counted.
+        let in_doubt: BTreeMap<Version, BTreeMap<Ring, u32>> = self
+            .rollouts
+            .values()
+            .filter(|rollout| rollout.state.hands_out())
+            .map(|rollout| (rollout, Self::failures(fleet, rollout.version)))
+            .filter(|(rollout, failures)| failures.iter().any(|(ring, n)| over(rollout, *ring, *n, 0).is_some()))
+            .map(|(rollout, failures)| (rollout.version, failures))
+            .collect();
+        if in_doubt.is_empty() {
             return;
         }
         let sizes = self.ring_sizes(fleet);
-        for rollout in self.rollouts.values_mut().filter(|rollout| rollout.state.hands_out()) {
-            let version = rollout.version;
-            for (ring, failed) in Self::failures(fleet, version) {
+        for (version, failures) in in_doubt {
+            let Some(rollout) = self.rollouts.get_mut(&version) else { continue };
+            for (ring, failed) in failures {
                 let size = sizes.get(&(version, ring)).copied().unwrap_or(0);
-                let tolerated = context.policy.rollout.failure_budget.tolerated(size);
-                let counted = failed.saturating_sub(rollout.acknowledged.get(&ring).copied().unwrap_or(0));
-                if counted > tolerated {
+                if let Some(counted) = over(rollout, ring, failed, size) {
+                    let tolerated = budget.tolerated(size);
                     let reason = format!("{counted} failures, and a ring of {size} tolerates {tolerated}");
                     rollout.state = RolloutState::Halted { reason: reason.clone() };
                     let what = What::Halted { reason };
