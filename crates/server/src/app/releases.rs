@@ -173,15 +173,19 @@ impl App {
         let mut shelves = Arc::clone(&self.0.shelves.0).lock_owned().await;
         let (uploads, known) = (self.0.folder.uploads(), self.releases());
         let order = Order { metadata, target: target.to_owned(), uploads, known, now };
-        let (release, package, was_there) = blocking(move || {
-            let (published, package, manifest, was_there) = shelves.judge(&order)?;
-            shelves.take_in(&published, &package, order.now)?;
-            let signed = published.target;
-            let target = TargetRef { name: signed.name, sha256: signed.sha256.to_string(), length: signed.length };
-            let release = ReleaseRow { manifest, target, published_at: order.now, pulled_back_at: None };
-            Ok::<_, AppError>((release, package, was_there))
-        })
-        .await??;
+        let judged = blocking(move || {
+            let judged = shelves.judge(&order).and_then(|(published, package, manifest, was_there)| {
+                shelves.take_in(&published, &package, order.now)?;
+                let signed = published.target;
+                let target = TargetRef { name: signed.name, sha256: signed.sha256.to_string(), length: signed.length };
+                let release = ReleaseRow { manifest, target, published_at: order.now, pulled_back_at: None };
+                Ok((release, package, was_there))
+            });
+            (judged, shelves)
+        });
+        // Held until the release is known to all: the same one published by two at once would be started twice.
+        let (judged, _one_at_a_time) = judged.await?;
+        let (release, package, was_there) = judged?;
         let version = release.manifest.version;
         let publication = if was_there {
             let known = self.releases().into_iter().find(|known| known.manifest.version == version);

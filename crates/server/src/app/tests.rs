@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use watchpost_core::id::SensorId;
 use watchpost_core::sensor::SensorStatus;
 use watchpost_core::sync::{Desired, UpdateProgress};
@@ -270,4 +270,50 @@ async fn a_session_ends_after_30_idle_minutes_and_after_12_hours() {
     }
     let refused = app.sign_in("guess", peer).await.unwrap_err();
     assert!(matches!(refused, accounts::SignInRefused::TooMany(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn the_same_release_published_by_two_at_once_is_one_release() {
+    let mut house = House::new().await;
+    let server = house.start().await;
+    let package = house.package(A, "canary");
+    let bytes = std::fs::read(&package).unwrap();
+    assert_eq!(house.call(&server, Method::POST, "/api/v1/packages", &bytes).await.status, StatusCode::CREATED);
+    let (app, console) = (server.app(), Principal::console());
+    let name = package.file_name().unwrap().to_str().unwrap();
+    let (one, two) = tokio::join!(
+        app.publish(&console, house.metadata(), name, None),
+        app.publish(&console, house.metadata(), name, None)
+    );
+    let mut were_there = [one.unwrap().was_there, two.unwrap().was_there];
+    were_there.sort_unstable();
+    assert_eq!(were_there, [false, true]);
+    assert_eq!(app.releases().len(), 1);
+    assert_eq!(audited(app).await.iter().filter(|word| *word == "release.publish").count(), 1);
+}
+
+#[tokio::test]
+async fn a_pause_while_a_release_is_handed_out_stops_the_next_and_lets_the_one_in_flight_end() {
+    let mut house = House::new().await;
+    let server = house.start().await;
+    let app = server.app().clone();
+    assert_eq!(house.publish(&server, A).await.status, StatusCode::CREATED);
+    let one = house.host(&app, 1, false, A).await;
+    house.clock.set(T0 + Duration::from_millis(1));
+    let two = house.host(&app, 2, false, A).await;
+    assert_eq!(house.publish(&server, B).await.status, StatusCode::CREATED);
+    until("the first is started", || status(&app, "DC01") == SensorStatus::Updating).await;
+    let wanted = desired(&app, one).await;
+    // Both ask at the same moment: a person to pause, the host for its clearance.
+    let (console, report) = (Principal::console(), proven(B, wanted.generation, T0 + MINUTE));
+    house.clock.set(T0 + MINUTE);
+    let (paused, heard) = tokio::join!(app.pause(&console, B, None), app.check_in(one, report, T0 + MINUTE));
+    assert_eq!(paused.unwrap().rollout.state.word(), "paused");
+    heard.unwrap();
+    until("the one in flight is cleared", || app.rollout_view(B, T0 + MINUTE).unwrap().summary.cleared == 1).await;
+    app.plan().await.unwrap();
+    assert!(desired(&app, one).await.cleared);
+    assert_ne!(desired(&app, two).await.version, Some(B), "a paused rollout was handed out");
+    app.resume(&console, B, None).await.unwrap();
+    until("the second is started", || status(&app, "DC02") == SensorStatus::Updating).await;
 }
