@@ -1,10 +1,10 @@
 //! From what the use cases answer to what the pages show. It words and arranges; it decides nothing.
 
-use watchpost_core::health::{IssueStatus, Severity};
+use watchpost_core::health::{IssueStatus, IssueType, Severity};
 use watchpost_core::id::SensorId;
 use watchpost_core::release::ReleaseKind;
 use watchpost_core::rollout::{Event, What};
-use watchpost_core::sensor::Sensor;
+use watchpost_core::sensor::{Sensor, SensorStatus};
 use watchpost_core::time::Timestamp;
 use watchpost_store::{AuditRow, ReleaseRow as Release};
 
@@ -56,7 +56,7 @@ pub fn whys(row: &SensorRow, now: Timestamp) -> Vec<Why> {
     }
     if !view.waiting.is_empty() {
         let because = format!("It waits for {}.", view.waiting.trim_end_matches('.'));
-        whys.push(why("Waiting", words::WAITING, because, String::new()));
+        whys.push(why("Update", words::WAITING, because, String::new()));
     }
     let because = "Nothing on this host has reported what moving to generation 3 needs.".to_owned();
     whys.push(why("Migration state", words::NOT_READY, because, String::new()));
@@ -66,6 +66,10 @@ pub fn whys(row: &SensorRow, now: Timestamp) -> Vec<Why> {
 fn health(row: &SensorRow) -> String {
     match row.open_issues.as_slice() {
         [] => "No health issue is open.".to_owned(),
+        // The sensor status, just above, tells how.
+        [one] if one.kind == IssueType::SensorOutdated && row.status.value == SensorStatus::UpdateFailed => {
+            format!("{}: its update failed.", one.kind.title())
+        }
         [one] => sentence(&format!("{}: {}", one.kind.title(), one.issue.reason)),
         [worst, ..] => {
             let (count, title) = (row.open_issues.len(), worst.kind.title());

@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use tracing::error;
-use watchpost_core::sensor::Sensor;
+use watchpost_core::sensor::{Sensor, SensorStatus};
 use watchpost_core::time::Timestamp;
 
 use super::door::{problem, theme_of};
@@ -102,6 +102,18 @@ impl<'a> Visit<'a> {
         (watching, text)
     }
 
+    /// Who does not watch, in words. A sensor between two versions counts as watching again once it is cleared.
+    fn not_watching(&self, missing: usize) -> String {
+        let updating = self.fleet.iter().filter(|row| row.status.value == SensorStatus::Updating).count();
+        match (missing, missing.saturating_sub(updating)) {
+            (0, _) => "Every sensor watches.".to_owned(),
+            (1, 0) => "One is being updated.".to_owned(),
+            (_, 0) => format!("{missing} are being updated."),
+            (_, 1) => "One does not watch now.".to_owned(),
+            (_, others) => format!("{others} do not watch now."),
+        }
+    }
+
     /// The rollout that matters most: the newest that moves or is held by a person, else the newest.
     fn strip(&self) -> Option<StripView> {
         let rollouts = self.web.app.rollouts_view(self.now);
@@ -148,11 +160,7 @@ pub(super) async fn overview(
     issues.truncate(MAX_URGENT);
     let (watching_count, _) = visit.watching();
     let all = views.len();
-    let watching = match all.saturating_sub(watching_count) {
-        0 => "Every sensor watches.".to_owned(),
-        1 => "One does not watch now.".to_owned(),
-        others => format!("{others} do not watch now."),
-    };
+    let watching = visit.not_watching(all.saturating_sub(watching_count));
     page(&OverviewPage {
         shell: visit.shell(Section::Overview),
         total: all,

@@ -122,7 +122,7 @@ function schedule() {
 function word() {
   const state = document.documentElement.dataset.stream;
   const place = document.querySelector("[data-stream-word]");
-  if (place) place.textContent = state === "open" ? "Live ·" : state === "lost" ? "Reconnecting · as of" : "As of";
+  if (place) place.textContent = state === "open" ? "Live" : state === "lost" ? "Reconnecting · as of" : "As of";
 }
 
 function stream(state) {
