@@ -10,6 +10,7 @@ pub mod founding;
 pub mod gateway;
 pub mod lifecycle;
 pub mod pages;
+mod patience;
 pub mod portal;
 #[cfg(test)]
 mod testing;

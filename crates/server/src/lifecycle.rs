@@ -133,7 +133,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         workers::spawn(&app, &stopped, &mut tasks);
         tasks.spawn(gateway.serve(gateway_listener, stopped.clone()));
-        tasks.spawn(web::serve(portal_listener, tls, router, stopped));
+        tasks.spawn(web::serve(portal_listener, tls, router, web::Limits::default(), stopped));
         let is_secure = web.is_secure;
         Ok(Running { app, store, portal: portal_addr, gateway: gateway_addr, is_secure, stop, tasks, _held: held })
     }

@@ -23,19 +23,33 @@ use tracing::{debug, warn};
 
 use crate::auth::browser::Peer;
 use crate::config::TlsFiles;
+use crate::patience::Patient;
 
-/// Connections of browsers and scripts at the same time.
-const MAX_CONNECTIONS: usize = 1_000;
 /// How long a TLS handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the head of a request may take, and a kept-alive connection may idle.
-const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long requests under way may take after the server was told to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// How long accepting pauses after it failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much the listener takes upon itself, in real time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of browsers and scripts at the same time.
+    pub connections: usize,
+    /// The head of a request, and how long a kept-alive connection may idle.
+    pub head: Duration,
+    /// A write that makes no progress.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1_000, head: Duration::from_secs(60), stall: Duration::from_secs(30) }
+    }
+}
 
 /// Why the portal's certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +90,14 @@ pub fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 }
 
 /// Serves `router` until told to stop, then lets requests under way end.
-pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -94,11 +114,11 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Rout
         };
         let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
-            attend(stream, peer, tls, router, stop).await;
+            attend(stream, peer, tls, router, limits, stop).await;
             drop(place);
         });
     }
-    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     if tokio::time::timeout(DRAIN_DEADLINE, places.acquire_many(all)).await.is_err() {
         debug!("some portal connections were cut at shutdown");
     }
@@ -109,19 +129,20 @@ async fn attend(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
+    limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
     // Small answers should not wait for more.
     let _ = stream.set_nodelay(true);
-    let Some(acceptor) = tls else { return converse(stream, peer, router, stop).await };
+    let Some(acceptor) = tls else { return converse(stream, peer, router, limits, stop).await };
     match tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, peer, router, stop).await,
+        Ok(Ok(stream)) => converse(stream, peer, router, limits, stop).await,
         Ok(Err(error)) => debug!(%peer, %error, "no TLS with the portal"),
         Err(_) => debug!(%peer, "a TLS handshake with the portal took too long"),
     }
 }
 
-async fn converse<S>(stream: S, peer: SocketAddr, router: Router, mut stop: watch::Receiver<bool>)
+async fn converse<S>(stream: S, peer: SocketAddr, router: Router, limits: Limits, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -133,9 +154,9 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
+        .header_read_timeout(limits.head)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -201,6 +222,27 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
             assert!(answer.contains("strict-transport-security: max-age=31536000"), "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_does_not_read_the_answer_is_let_go() {
+        // More than the buffers of both sockets hold.
+        let large = axum::body::Bytes::from(vec![7; 32 << 20]);
+        let router = Router::new().route("/", axum::routing::get(move || async move { large.clone() }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let limits = Limits { connections: 1, stall: Duration::from_millis(100), ..Limits::default() };
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, None, router, limits, stopped));
+        let ask = b"GET / HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n";
+        let mut stalled = TcpStream::connect(addr).await.unwrap();
+        stalled.write_all(ask).await.unwrap();
+        // The only place is free again once the server has given the other one up.
+        let mut second = TcpStream::connect(addr).await.unwrap();
+        second.write_all(ask).await.unwrap();
+        let mut head = [0; 12];
+        second.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
     }
 
     #[test]

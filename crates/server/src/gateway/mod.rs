@@ -6,7 +6,6 @@
 mod attempts;
 mod certificate;
 mod files;
-mod patience;
 mod reply;
 mod routes;
 #[cfg(test)]
@@ -28,8 +27,8 @@ use watchpost_clock::Clock;
 
 use self::attempts::Attempts;
 pub use self::certificate::GatewayCertificate;
-use self::patience::Patient;
 use crate::app::App;
+use crate::patience::Patient;
 
 /// Bytes of the head of a request, and of a connection's buffers: hyper's minimum, because most connections idle.
 const HEAD_BYTES: usize = 8192;

@@ -195,6 +195,19 @@ async fn signing_out_needs_the_form_token_and_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_form_that_never_arrives_or_never_ends_is_given_up() {
+    let short = std::time::Duration::from_millis(50);
+    let forms = axum::Router::new().route("/", axum::routing::post(async |form: String| form));
+    let forms = forms.layer(axum::middleware::from_fn_with_state(short, super::in_time));
+    let send = async |body| TowerToHyperService::new(forms.clone()).call(Request::post("/").body(body).unwrap()).await;
+    let never = Body::from_stream(futures_util::stream::pending::<Result<axum::body::Bytes, std::io::Error>>());
+    assert_eq!(send(never).await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+    let large = Body::from(vec![b'a'; super::MAX_FORM_BYTES + 1]);
+    assert_eq!(send(large).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(text(send(Body::from("secret=a")).await.unwrap()).await, "secret=a");
+}
+
+#[tokio::test]
 async fn colours_are_kept_in_a_cookie_and_assets_for_ever() {
     let mut visit = Visit::start().await;
     let response = visit.post("/portal/theme", "theme=dark&back=%2F%2Fe.example").await;
