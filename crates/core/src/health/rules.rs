@@ -40,8 +40,9 @@ pub fn conditions(sensor: &Sensor, context: &Context<'_>) -> BTreeMap<IssueType,
         }
     }
     for word in &sensor.report.conditions {
-        if let Some(kind) = IssueType::reported(word) {
-            found.insert(kind, "the host reports it".to_owned());
+        if let Some(kind) = IssueType::from_word(word) {
+            // What the control plane sees for itself says more than the host's word for it.
+            found.entry(kind).or_insert_with(|| "the host reports it".to_owned());
         }
     }
     found

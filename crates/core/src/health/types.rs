@@ -52,8 +52,6 @@ struct Row {
     word: &'static str,
     title: &'static str,
     severity: Severity,
-    /// Found by the control plane itself, or reported by the host.
-    is_reported: bool,
     remediation: &'static str,
 }
 
@@ -63,7 +61,6 @@ const CATALOGUE: [Row; 7] = [
         word: "lowNameResolutionSuccess",
         title: "Low success rate of active name resolution",
         severity: Severity::Low,
-        is_reported: true,
         remediation: "Open the ports of name resolution between sensor and clients, and enable reverse look-up zones.",
     },
     Row {
@@ -71,7 +68,6 @@ const CATALOGUE: [Row; 7] = [
         word: "memoryLimitReached",
         title: "Sensor reached a memory resource limit",
         severity: Severity::Medium,
-        is_reported: true,
         remediation: "Give the host more memory, or spread what it watches over more hosts.",
     },
     Row {
@@ -79,7 +75,6 @@ const CATALOGUE: [Row; 7] = [
         word: "sensorOutdated",
         title: "Sensor outdated",
         severity: Severity::Medium,
-        is_reported: false,
         remediation: "Read the reason, mend the host, then order a retry; or exclude the sensor until the next release.",
     },
     Row {
@@ -87,7 +82,6 @@ const CATALOGUE: [Row; 7] = [
         word: "sensorServiceFailedToStart",
         title: "Sensor service failed to start",
         severity: Severity::High,
-        is_reported: false,
         remediation: "Read the sensor's log on the host; the updater keeps trying to start it.",
     },
     Row {
@@ -95,7 +89,6 @@ const CATALOGUE: [Row; 7] = [
         word: "sensorStoppedCommunicating",
         title: "Sensor stopped communicating",
         severity: Severity::Medium,
-        is_reported: false,
         remediation: "Check that the host runs and reaches the control plane; it may be slow to restart.",
     },
     Row {
@@ -103,7 +96,6 @@ const CATALOGUE: [Row; 7] = [
         word: "someEventsNotAnalyzed",
         title: "Some events are not being analyzed",
         severity: Severity::Medium,
-        is_reported: true,
         remediation: "Check the format of the audit log, and give the host more CPU or memory if events are dropped.",
     },
     Row {
@@ -111,7 +103,6 @@ const CATALOGUE: [Row; 7] = [
         word: "someNetworkTrafficNotAnalyzed",
         title: "Some network traffic could not be analyzed",
         severity: Severity::Medium,
-        is_reported: true,
         remediation: "Give the host more CPU or memory, or send it less mirrored traffic.",
     },
 ];
@@ -137,12 +128,6 @@ impl IssueType {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         CATALOGUE.iter().find(|row| row.word == word).map(|row| row.kind)
-    }
-
-    /// The type of a condition that a host may report; `None` for a word that only the control plane may say.
-    #[must_use]
-    pub fn reported(word: &str) -> Option<Self> {
-        CATALOGUE.iter().find(|row| row.word == word && row.is_reported).map(|row| row.kind)
     }
 
     /// What people read.

@@ -1,6 +1,6 @@
 //! What a scenario must hold beyond its form: one sensor per name, windows that end after they begin, known names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::scenario::{Deed, Scenario, ScenarioError, SensorSpec, Step, Window};
@@ -36,7 +36,7 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         }
         behaviour(sensor, &path)?;
     }
-    let published: BTreeSet<Version> = scenario.releases.iter().map(|release| release.version).collect();
+    let published = scenario.releases.iter().map(|release| (release.version, release.at.0)).collect();
     for (index, step) in scenario.operator.iter().enumerate() {
         operator(step, &format!("operator[{index}]"), &names, &published)?;
     }
@@ -102,10 +102,9 @@ fn behaviour(sensor: &SensorSpec, path: &str) -> Result<(), ScenarioError> {
     for (index, fact) in behaviour.health_facts.iter().enumerate() {
         let path = format!("{path}.behaviour.healthFacts[{index}]");
         ends_later(fact.window(), &path)?;
-        if IssueType::reported(&fact.issue_type).is_none() {
-            let known: Vec<&str> =
-                IssueType::all().map(IssueType::word).filter(|word| IssueType::reported(word).is_some()).collect();
-            let why = format!("a host reports no “{}”; it may report {}", fact.issue_type, known.join(", "));
+        if IssueType::from_word(&fact.issue_type).is_none() {
+            let known: Vec<&str> = IssueType::all().map(IssueType::word).collect();
+            let why = format!("there is no issue type “{}”; there are {}", fact.issue_type, known.join(", "));
             refuse(format!("{path}.issueType"), why)?;
         }
     }
@@ -123,7 +122,7 @@ fn operator(
     step: &Step,
     path: &str,
     sensors: &BTreeSet<&str>,
-    published: &BTreeSet<Version>,
+    published: &BTreeMap<Version, Duration>,
 ) -> Result<(), ScenarioError> {
     match step.deed {
         Deed::Pause | Deed::Resume | Deed::Abort if step.version.is_none() => {
@@ -148,9 +147,13 @@ fn operator(
         Some(_) | None => {}
     }
     match step.version {
-        Some(version) if !published.contains(&version) => {
-            refuse(format!("{path}.version"), format!("{version} is none of the releases"))
-        }
-        Some(_) | None => Ok(()),
+        Some(version) => match published.get(&version) {
+            None => refuse(format!("{path}.version"), format!("{version} is none of the releases")),
+            Some(at) if step.at.0 < *at => {
+                refuse(format!("{path}.at"), format!("{version} is not published by then; order it later"))
+            }
+            Some(_) => Ok(()),
+        },
+        None => Ok(()),
     }
 }

@@ -44,6 +44,10 @@ fn what_is_not_understood_is_refused_with_the_path_of_its_key() {
             r#""sensors": [{"name": "A", "behaviour": {"healthFacts": [{"from": "PT2H", "to": "PT3H", "issueType": "x"}]}}]"#,
             "sensors[0].behaviour.healthFacts[0].issueType",
         ),
+        (
+            r#""sensors": [], "releases": [{"at": "PT2H", "version": "2.2.2.2"}], "operator": [{"at": "PT1H", "do": "pause", "version": "2.2.2.2"}]"#,
+            "operator[0].at",
+        ),
         (r#""policy": {}"#, "missing field `sensors`"),
     ] {
         let said = refused(rest);

@@ -111,7 +111,7 @@ impl Planner {
             return Err(ActionError::NothingToRetry { version, sensor: sensor.name.clone() });
         }
         sensor.update.outcomes.remove(&version);
-        sensor.update.failure.take_if(|failure| failure.version == version);
+        sensor.update.failures.remove(&version);
         sensor.update.retry = Some(version);
         Ok(())
     }

@@ -30,9 +30,17 @@ impl Planner {
                 self.first_installation(sensor, context, wake);
                 continue;
             }
-            let Standing::Next(version) = self.standing(sensor, context) else {
-                forget_skip(sensor, wake);
-                continue;
+            let version = match self.standing(sensor, context) {
+                Standing::Next(version) => version,
+                // A closed gate changes nothing about an exclusion.
+                Standing::Gate(version, _) if sensor.update.excluded.contains(&version) => {
+                    skip(sensor, version, SkipReason::Excluded, context, wake);
+                    continue;
+                }
+                Standing::Gate(..) | Standing::None => {
+                    forget_skip(sensor, wake);
+                    continue;
+                }
             };
             if !self.rollouts.get(&version).is_some_and(|rollout| rollout.state.hands_out()) {
                 forget_skip(sensor, wake);
@@ -70,7 +78,7 @@ impl Planner {
         let Some(from) = sensor.version() else { return };
         let at = context.now;
         sensor.update.skip = None;
-        sensor.update.failure.take_if(|failure| failure.version == version);
+        sensor.update.failures.remove(&version);
         sensor.update.want(Some(version), false, context.catalogue);
         let generation = sensor.update.desired.generation;
         sensor.update.flight = Some(Flight { version, from, ring, generation, started_at: at, switched_at: None });

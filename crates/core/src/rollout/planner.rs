@@ -201,7 +201,7 @@ impl Planner {
             Some(_) => self.standing_after_flight(sensor, context),
         };
         match standing {
-            Standing::Next(next) if next == version && is_skipped => summary.skipped += 1,
+            Standing::Next(next) | Standing::Gate(next, _) if next == version && is_skipped => summary.skipped += 1,
             Standing::Next(next) if next == version => summary.pending += 1,
             Standing::Next(_) | Standing::Gate(..) | Standing::None => {
                 if let Some(at) = self.gate_ahead(version, sensor, context) {

@@ -75,8 +75,8 @@ pub struct UpdateRecord {
     pub flight: Option<Flight>,
     /// How the attempt at each version ended.
     pub outcomes: BTreeMap<Version, Outcome>,
-    /// The last attempt that failed, until a newer version is cleared or a retry is ordered.
-    pub failure: Option<Failure>,
+    /// The last failed attempt at each version, until a newer version is cleared or a retry is ordered.
+    pub failures: BTreeMap<Version, Failure>,
     /// Versions that were reverted here.
     pub bad_versions: BTreeSet<Version>,
     /// Rollouts a person has excluded it from.
@@ -88,10 +88,10 @@ pub struct UpdateRecord {
 }
 
 impl UpdateRecord {
-    /// The failure that still stands: its release was not pulled back since.
+    /// The newest failure that still stands: its release was not pulled back since.
     #[must_use]
     pub fn standing_failure(&self, context: &Context<'_>) -> Option<&Failure> {
-        self.failure.as_ref().filter(|failure| {
+        self.failures.values().rev().find(|failure| {
             context.catalogue.get(failure.version).is_none_or(|release| release.is_on_offer(context.now))
         })
     }

@@ -131,7 +131,7 @@ fn overdue(sensor: &Sensor, flight: &Flight, context: &Context<'_>) -> Option<Fa
 fn cleared(sensor: &mut Sensor, flight: &Flight, now: Timestamp) {
     let update = &mut sensor.update;
     update.outcomes.insert(flight.version, Outcome { ring: flight.ring, cleared: true, at: now });
-    update.failure.take_if(|failure| failure.version <= flight.version);
+    update.failures.retain(|version, _| *version > flight.version);
     update.bad_versions.remove(&flight.version);
     update.retry.take_if(|version| *version == flight.version);
     update.flight = None;
@@ -146,6 +146,6 @@ fn failed(sensor: &mut Sensor, flight: &Flight, failure: Failure, catalogue: &Ca
     }
     update.retry.take_if(|version| *version == flight.version);
     update.flight = None;
-    update.failure = Some(failure);
+    update.failures.insert(flight.version, failure);
     update.want(Some(flight.from), true, catalogue);
 }

@@ -123,6 +123,9 @@ impl Planner {
         }
         match self.standing(sensor, context) {
             Standing::None => None,
+            Standing::Gate(version, _) if sensor.update.excluded.contains(&version) => {
+                Some(self.turn(sensor, version, context))
+            }
             Standing::Gate(version, at) => Some(format!("its delayed ring, which opens for {version} at {at}")),
             Standing::Next(version) => Some(self.turn(sensor, version, context)),
         }

@@ -83,7 +83,7 @@ fn fly(sensor: &mut Sensor) {
 }
 fn fail(sensor: &mut Sensor) {
     let reason = "it did not start".to_owned();
-    sensor.update.failure = Some(Failure { version: version(255), reverted: true, reason, at: START });
+    sensor.update.failures.insert(version(255), Failure { version: version(255), reverted: true, reason, at: START });
 }
 fn pull_nothing(sensor: &mut Sensor) {
     sensor.last_config_pull = Some(START - Duration::from_secs(1801));

@@ -184,7 +184,7 @@ pub fn history(sensor: &Sensor, now: Timestamp) -> Vec<HistoryView> {
         steps.push(step(flight.started_at, busy("Handed out"), flight.version, ""));
     }
     for (version, outcome) in &update.outcomes {
-        let failure = update.failure.as_ref().filter(|failure| failure.version == *version && !outcome.cleared);
+        let failure = update.failures.get(version).filter(|_| !outcome.cleared);
         let mark = match (outcome.cleared, failure.is_some_and(|failure| failure.reverted)) {
             (true, _) => CLEARED,
             (false, true) => WENT_BACK,

@@ -87,7 +87,7 @@ fn cell(sensor: &Sensor, rollout: &Rollout, is_offered: bool, is_shut: bool) -> 
     let (mark, note) = match (flight, outcome) {
         (Some(flight), _) => (if flight.switched_at.is_some() { AWAITING } else { PREPARING }, ""),
         (None, Some(outcome)) if outcome.cleared => (CLEARED, ""),
-        (None, Some(_)) => match update.failure.as_ref().filter(|failure| failure.version == version) {
+        (None, Some(_)) => match update.failures.get(&version) {
             Some(failure) => (if failure.reverted { WENT_BACK } else { FAILED }, failure.reason.as_str()),
             None => (FAILED, ""),
         },
@@ -179,7 +179,7 @@ mod tests {
         all[0].update.outcomes.insert(version, outcome(true));
         all[1].update.outcomes.insert(version, outcome(false));
         let reason = "it did not start".to_owned();
-        all[1].update.failure = Some(Failure { version, reverted: true, reason, at: start });
+        all[1].update.failures.insert(version, Failure { version, reverted: true, reason, at: start });
         all[2].update.flight = Some(Flight {
             version,
             from: "2.254.1.0".parse().unwrap(),
