@@ -177,7 +177,8 @@ impl Planner {
         let completed = offered().find(|rollout| rollout.state == RolloutState::Completed);
         let chosen = completed.or_else(|| offered().find(|rollout| rollout.state.hands_out()));
         let version = chosen.map(|rollout| rollout.version);
-        if version.is_some() && sensor.update.desired.version != version {
+        // Also when there is none left to offer: what was asked for and has halted since is not asked for any more.
+        if sensor.update.desired.version != version {
             sensor.update.want(version, false, context.catalogue);
             wake.sensors.insert(sensor.id);
         }

@@ -148,6 +148,17 @@ fn a_first_installation_takes_what_others_completed_and_never_a_halted_release()
 }
 
 #[test]
+fn a_first_installation_is_not_asked_for_any_more_when_its_release_is_paused() {
+    let mut fixture = Fixture::of(&[None, Some(OLD)]);
+    fixture.publish(NEW);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.desired.version, Some(NEW));
+    let _ = fixture.planner.pause(NEW, START).unwrap();
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.desired.version, None);
+}
+
+#[test]
 fn actions_that_do_not_fit_are_refused_and_change_nothing() {
     let mut fixture = Fixture::of(&[Some(OLD)]);
     fixture.publish(NEW);
