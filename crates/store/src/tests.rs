@@ -167,6 +167,16 @@ async fn a_full_disk_is_told_apart_and_keeps_nothing() {
     drop(tx);
     let mut tx = house.store.read(house.workspace).await.unwrap();
     assert!(tx.sensors().await.unwrap().is_empty());
+    drop(tx);
+
+    // There is room again: every connection works, also the one on which the database undid the transaction by itself.
+    for number in 1..=u8::try_from(2 * MAX_CONNECTIONS).unwrap() {
+        let mut tx = house.store.begin(house.workspace).await.unwrap();
+        let limit = sqlx::AssertSqlSafe("PRAGMA max_page_count = 1000000".to_owned());
+        sqlx::query(limit).execute(tx.statement()).await.unwrap();
+        tx.insert_sensor(&sensor(&house, number)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
 }
 
 #[tokio::test]
