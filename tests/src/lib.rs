@@ -2,4 +2,5 @@
 
 pub mod demo;
 pub mod kill;
+pub mod site;
 pub mod tools;

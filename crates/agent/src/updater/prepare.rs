@@ -76,9 +76,9 @@ impl Preparer {
     /// # Errors
     /// When anything is missing, wrong or not to be believed. What runs is untouched.
     pub async fn prepare(&self, order: Order, progress: impl Fn(u8) + Send + Sync) -> Result<(), PrepareError> {
-        let approved = self.approve(order.clone()).await?;
+        let approved = self.approve(order.clone()).await.map_err(|error| error.or_disk_full("keeping metadata"))?;
         if self.versions.verify(order.release, Look::Full).is_ok() {
-            return self.note(order.release, &approved);
+            return self.note(order.release, &approved).map_err(|error| error.or_disk_full("keeping metadata"));
         }
         self.check_room(approved.length)?;
         let package = self.download(&approved, progress).await.map_err(|error| error.or_disk_full("downloading"))?;

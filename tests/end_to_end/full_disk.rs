@@ -1,0 +1,118 @@
+//! A disk that is really full, on the host and on the server: a typed reason, what ran still runs, nothing is lost.
+
+use std::io::Write as _;
+
+use serde_json::Value;
+use watchpost_tests::demo::{version_on_disk, word};
+use watchpost_tests::site::{Ballast, Site, has_own_mounts};
+
+const A: &str = "2.254.1.0";
+const B: &str = "2.255.1.0";
+const C: &str = "2.256.1.0";
+
+/// Room for three versions, a download and the updater's reserve.
+const HOST_MIB: u32 = 256;
+const SERVER_MIB: u32 = 96;
+
+fn runs(version: &'static str) -> impl Fn(&Value) -> bool {
+    move |sensor| word(sensor, "version") == version && word(sensor, "deploymentStatus") == "upToDate"
+}
+
+async fn site_on_release_a() -> Site {
+    let mut site = Site::found(SERVER_MIB, HOST_MIB).await.unwrap();
+    site.publish(&site.release(A).unwrap()).unwrap();
+    site.bring_up_host().unwrap();
+    site.until("sensors/DC01", "release A", runs(A)).await.unwrap();
+    site
+}
+
+/// A password reset as Samba writes it; `mark` makes it one of its own.
+fn append_event(site: &Site, mark: &str) {
+    let sample = watchpost_tests::tools::checkout().join("content/samples/samba-audit.jsonl");
+    let sample = std::fs::read_to_string(sample).unwrap();
+    let reset = sample.lines().find(|line| line.contains("\"eventId\": 4724")).expect("the sample has one");
+    let mut log = std::fs::OpenOptions::new().append(true).open(site.path("audit.jsonl")).unwrap();
+    writeln!(log, "{}", reset.replace("\"transactionId\": \"", &format!("\"transactionId\": \"{mark}"))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_disk_is_full_keeps_what_it_runs_says_why_and_updates_once_there_is_room() {
+    let name = "full_disk::a_host_whose_disk_is_full_keeps_what_it_runs_says_why_and_updates_once_there_is_room";
+    if !has_own_mounts(name).unwrap() {
+        return;
+    }
+    let site = site_on_release_a().await;
+    let (pid, root) = (site.sensor_pid().unwrap(), site.host());
+    let ballast = Ballast::fill(&root).unwrap();
+    site.publish(&site.release(B).unwrap()).unwrap();
+    let failed = |rollout: &Value| rollout["failed"] == 1;
+    let rollout = site.until(&format!("rollouts/{B}"), "the failure of release B", failed).await.unwrap();
+    let events = rollout["events"].as_array().unwrap();
+    let reason = events.iter().map(|event| word(event, "reason")).find(|reason| !reason.is_empty());
+    assert!(reason.unwrap_or_default().contains("not enough disk"), "{rollout}");
+    assert_eq!(version_on_disk(&root).unwrap(), A);
+    assert_eq!(site.sensor_pid(), Some(pid), "the sensor was restarted");
+
+    // What happens meanwhile is not lost: the alert is raised as soon as it can be kept.
+    let before = site.get("sensors/DC01").await.unwrap()["alertCount"].as_u64().unwrap();
+    append_event(&site, "during");
+    drop(ballast);
+    let more = |sensor: &Value| sensor["alertCount"].as_u64() == Some(before + 1);
+    site.until("sensors/DC01", "the alert", more).await.unwrap();
+
+    // With room again, the next release finds its way.
+    site.publish(&site.release(C).unwrap()).unwrap();
+    site.until("sensors/DC01", "release C", runs(C)).await.unwrap();
+    assert_eq!(version_on_disk(&root).unwrap(), C);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_disk_is_full_says_so_and_loses_nothing() {
+    let name = "full_disk::a_server_whose_disk_is_full_says_so_and_loses_nothing";
+    if !has_own_mounts(name).unwrap() {
+        return;
+    }
+    let site = site_on_release_a().await;
+    let package = site.release(B).unwrap();
+    let audited = site.get("audit").await.unwrap()["value"].as_array().unwrap().len();
+    let before = site.get("sensors/DC01").await.unwrap()["alertCount"].as_u64().unwrap();
+    let ballast = Ballast::fill(site.path("server").as_ref()).unwrap();
+
+    // People are told what is wrong, by a word of its own.
+    let bytes = std::fs::read(&package).unwrap();
+    let (status, answer) = site.post("packages", bytes).await.unwrap();
+    assert_eq!((status, word(&answer, "code")), (507, "diskFull"), "{answer}");
+    let pages = async {
+        // The log of the database may have some room left: it is used up first.
+        loop {
+            let token = br#"{"displayName":"x","role":"viewer"}"#.to_vec();
+            let (status, answer) = site.post("tokens", token).await.unwrap();
+            if status != 201 {
+                return (status, word(&answer, "code").to_owned());
+            }
+        }
+    };
+    assert_eq!(pages.await, (507, "diskFull".to_owned()));
+    let made = site.get("tokens").await.unwrap()["value"].as_array().unwrap().len();
+
+    // A host that has something to tell is asked to come again, and goes on detecting.
+    append_event(&site, "during");
+    let refused = || site.host_log().contains("could not save the check-in");
+    for _ in 0..1000 {
+        if refused() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(refused(), "{}", site.host_log());
+    let sensor = site.get("sensors/DC01").await.unwrap();
+    assert_eq!((word(&sensor, "version"), sensor["alertCount"].as_u64()), (A, Some(before)), "{sensor}");
+
+    drop(ballast);
+    let more = |sensor: &Value| sensor["alertCount"].as_u64() == Some(before + 1);
+    site.until("sensors/DC01", "the alert", more).await.unwrap();
+    assert_eq!(site.get("tokens").await.unwrap()["value"].as_array().unwrap().len(), made);
+    assert!(site.get("audit").await.unwrap()["value"].as_array().unwrap().len() >= audited);
+    site.publish(&package).unwrap();
+    site.until("sensors/DC01", "release B", runs(B)).await.unwrap();
+}

@@ -1,0 +1,320 @@
+//! One control plane and one host as real processes, each on a small disk of its own that a test may fill.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use watchpost_clock::Stepper;
+
+use crate::tools::{self, binary};
+
+/// Set in the process that has mounts of its own.
+const INSIDE: &str = "WATCHPOST_TEST_HAS_OWN_MOUNTS";
+/// How long an effect may take to show.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Lines of a log that a failed test shows.
+const LINES: usize = 12;
+/// How often the hand on the clock looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How far the clock may go in one look: 250 times as fast as the wall.
+const STEP: Duration = Duration::from_millis(500);
+/// Hosts that are due within this time are woken together.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// Whether this process has mounts of its own. If not, the test `name` is run in one that has, and has to pass there.
+///
+/// # Errors
+/// When it fails there. Where the system gives nobody mounts of their own, that is said, and the answer is no.
+pub fn has_own_mounts(name: &str) -> anyhow::Result<bool> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(true);
+    }
+    let unshare = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(words).arg("--mount");
+        command
+    };
+    let ways: [&[&str]; 2] = [&[], &["--user", "--map-root-user"]];
+    let mut works = ways.into_iter().filter(|way| {
+        let script = "mount -t tmpfs -o size=1m tmpfs /mnt";
+        unshare(way).args(["sh", "-c", script]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    });
+    let Some(way) = works.next() else {
+        eprintln!(
+            "{name}: not tried, this system lets nobody mount a small disk; run it as root or allow user namespaces"
+        );
+        return Ok(false);
+    };
+    let mut again = unshare(way);
+    again.arg(std::env::current_exe()?).args([name, "--exact", "--nocapture"]).env(INSIDE, "1");
+    tools::run(&mut again, "apt-get install util-linux")?;
+    Ok(false)
+}
+
+/// A file that takes what is left of a small disk, until it is dropped.
+pub struct Ballast(PathBuf);
+
+impl Ballast {
+    /// Fills the disk of `folder` to its last byte.
+    ///
+    /// # Errors
+    /// When it cannot be written for another reason than that the disk is full.
+    pub fn fill(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("ballast");
+        let mut file = std::fs::File::create(&path)?;
+        let ballast = Self(path);
+        for size in [1 << 20, 4096, 1] {
+            loop {
+                match file.write_all(&vec![7; size]) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(ballast)
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A control plane and a host.
+pub struct Site {
+    dir: tempfile::TempDir,
+    stepper: Arc<Stepper>,
+    portal: String,
+    gateway: String,
+    access_key: String,
+    token: String,
+    client: reqwest::Client,
+    processes: Vec<Child>,
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn free_addr() -> anyhow::Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+impl Site {
+    /// A running control plane without hosts; it and the host to come each have so many MiB of disk.
+    ///
+    /// # Errors
+    /// When a disk cannot be mounted or a process cannot be started.
+    pub async fn found(server_mib: u32, host_mib: u32) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let dir = tempfile::tempdir()?;
+        let stepper = Arc::new(Stepper::create(&dir.path().join("clock"), Duration::ZERO)?);
+        for (name, mib) in [("server", server_mib), ("host", host_mib)] {
+            std::fs::create_dir(dir.path().join(name))?;
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(dir.path().join(name));
+            tools::run(&mut mount, "apt-get install mount")?;
+        }
+        let (portal, gateway) = (free_addr()?, free_addr()?);
+        let mut site = Self {
+            dir,
+            stepper,
+            portal: format!("http://{portal}"),
+            gateway: gateway.clone(),
+            access_key: String::new(),
+            token: String::new(),
+            client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
+            processes: Vec::new(),
+        };
+        let (keys, repository, data) = (site.path("keys"), site.path("author"), site.path("server/data"));
+        site.watchpost(&["release", "keys", "--keys", &keys, "--repository", &repository])?;
+        let root = format!("{repository}/metadata/1.root.json");
+        let addresses = ["--portal-addr", &portal, "--gateway-addr", &gateway, "--output", "json"];
+        let made = site.watchpost(&[&["init", "--data-dir", &data, "--image-root", &root], &addresses[..]].concat())?;
+        let made: Value = serde_json::from_str(&made)?;
+        let field = |name: &str| made[name].as_str().map(str::to_owned).with_context(|| format!("init gave no {name}"));
+        (site.access_key, site.token) = (field("accessKey")?, field("apiToken")?);
+        let config = field("config")?;
+        site.start("watchpost", &["serve", "--config", &config], "control-plane")?;
+        tokio::spawn(step(site.stepper.clone()));
+        site.until("status", "an answer", |_| true).await?;
+        Ok(site)
+    }
+
+    /// A path in the folder of this site.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        text(&self.dir.path().join(name))
+    }
+
+    /// The folder of the host.
+    #[must_use]
+    pub fn host(&self) -> PathBuf {
+        self.dir.path().join("host/root")
+    }
+
+    /// Runs a command of `watchpost` to its end.
+    ///
+    /// # Errors
+    /// When it fails; says what it printed.
+    pub fn watchpost(&self, words: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(binary("watchpost")?);
+        command.args(words).env("WATCHPOST_URL", &self.portal).env("WATCHPOST_TOKEN", &self.token);
+        tools::run(&mut command, "cargo build")
+    }
+
+    fn start(&mut self, program: &str, words: &[&str], party: &str) -> anyhow::Result<()> {
+        self.stepper.expect(party)?;
+        let log = std::fs::File::create(self.path(&format!("{party}.log")))?;
+        let mut command = Command::new(binary(program)?);
+        command.args(words).args(["--clock", &self.path("clock"), "--clock-party", party]);
+        self.processes.push(command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?);
+        Ok(())
+    }
+
+    /// Sets the host up and starts its updater.
+    ///
+    /// # Errors
+    /// When setup fails or the updater cannot be started.
+    pub fn bring_up_host(&mut self) -> anyhow::Result<()> {
+        let (root, key, log) = (text(&self.host()), self.path("access-key"), self.path("audit.jsonl"));
+        std::fs::write(&key, &self.access_key)?;
+        std::fs::write(&log, "")?;
+        let mut setup = Command::new(binary("watchpost-updater")?);
+        setup.args(["setup", "--quiet", "--root", &root, "--server", &self.gateway, "--access-key-file", &key]);
+        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--audit-log", &log, "--name", "DC01"]);
+        setup.args(["--type", "domainControllerIntegrated", "--domain", "corp.example"]);
+        tools::run(&mut setup, "cargo build")?;
+        self.start("watchpost-updater", &["run", "--root", &root], "host-DC01")
+    }
+
+    /// Builds and signs a release with the product's own commands; gives its package.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn release(&self, version: &str) -> anyhow::Result<String> {
+        let source = self.dir.path().join(format!("source-{version}"));
+        std::fs::create_dir_all(source.join("bin"))?;
+        std::fs::copy(binary("watchpost-sensor")?, source.join("bin/watchpost-sensor"))?;
+        let rules = tools::checkout().join("content/rules");
+        let mut copy = Command::new("cp");
+        tools::run(copy.arg("-r").arg(&rules).arg(source.join("rules")), "apt-get install coreutils")?;
+        let release = json!({
+            "version": version, "kind": "minor", "notes": "", "minimumBaseVersion": null,
+            "rulesExpected": std::fs::read_dir(rules)?.count(), "needs": { "fileDescriptors": 64 },
+        });
+        std::fs::write(source.join("release.json"), release.to_string())?;
+        let package = self.path(&format!("watchpost-sensor-{version}.cab"));
+        let (keys, repository) = (self.path("keys"), self.path("author"));
+        self.watchpost(&["release", "build", "--from", &text(&source), "--version", version, "--out", &package])?;
+        self.watchpost(&["release", "sign", "--keys", &keys, "--repository", &repository, &package])?;
+        Ok(package)
+    }
+
+    /// Publishes a package.
+    ///
+    /// # Errors
+    /// When the control plane refuses; says why.
+    pub fn publish(&self, package: &str) -> anyhow::Result<String> {
+        self.watchpost(&["release", "publish", "--repository", &self.path("author"), package])
+    }
+
+    /// One GET of the API.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no JSON.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("{}/api/v1/{path}", self.portal);
+        Ok(self.client.get(url).bearer_auth(&self.token).send().await?.json().await?)
+    }
+
+    /// One POST of the API: its status and what it answered.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no JSON.
+    pub async fn post(&self, path: &str, body: Vec<u8>) -> anyhow::Result<(u16, Value)> {
+        let url = format!("{}/api/v1/{path}", self.portal);
+        let answer = self.client.post(url).bearer_auth(&self.token).body(body).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    }
+
+    /// Asks until `wanted` holds.
+    ///
+    /// # Errors
+    /// When it never does; says what was there last, and what the host wrote down.
+    pub async fn until(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let mut last = Value::Null;
+        let asking = async {
+            loop {
+                if let Ok(found) = self.get(path).await {
+                    last = found;
+                    if wanted(&last) {
+                        return;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let asked = tokio::time::timeout(PATIENCE, asking).await;
+        asked.with_context(|| {
+            let server = std::fs::read_to_string(self.path("control-plane.log")).unwrap_or_default();
+            let (host, server) = (end(&self.host_log()), end(&server));
+            format!("never: {what}; {path} is {last}; the host says:\n{host}\nthe server says:\n{server}")
+        })?;
+        Ok(last)
+    }
+
+    /// What the updater wrote down, and what it said while it could not write.
+    #[must_use]
+    pub fn host_log(&self) -> String {
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        read(self.host().join("updater/updater.log")) + &read(self.dir.path().join("host-DC01.log"))
+    }
+
+    /// The pid of the host's sensor, as its lock names it.
+    #[must_use]
+    pub fn sensor_pid(&self) -> Option<i32> {
+        std::fs::read_to_string(self.host().join("state/sensor.lock")).ok()?.trim().parse().ok()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let sensor = self.sensor_pid();
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if let Some(pid) = sensor {
+            tools::signal(pid, Signal::KILL);
+        }
+        for name in ["server", "host"] {
+            let _ = Command::new("umount").arg("--lazy").arg(self.dir.path().join(name)).status();
+        }
+    }
+}
+
+/// The last lines of a log.
+fn end(log: &str) -> String {
+    let mut lines: Vec<_> = log.lines().rev().take(LINES).collect();
+    lines.reverse();
+    lines.join("\n")
+}
+
+/// The hand on the clock, for as long as the test lives.
+async fn step(stepper: Arc<Stepper>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(due) = stepper.next_wake_within(TOGETHER) else { continue };
+        let now = stepper.now();
+        let _ = stepper.step_to(now + due.since(now).min(STEP));
+    }
+}
