@@ -30,32 +30,35 @@ enum Command {
     Init(init::Args),
     /// Runs the control plane.
     Serve(serve::Args),
-    /// Prints a fresh one-time sign-in for the portal. To be run where the server runs.
+    /// Prints a fresh one-time sign-in link for the portal; run it on the server.
     #[command(visible_alias = "sign-in")]
     SignInLink(init::SignInArgs),
-    /// Shows everything on real processes in a throw-away folder.
+    /// Shows a signed release reaching five real hosts, in a throw-away folder.
     Demo(demo::Args),
     /// Packs, signs and publishes releases.
+    #[command(
+        after_help = "Example:\n  watchpost release build --from ./sensor --version 2.255.1.0 --out sensor-2.255.1.0.cab"
+    )]
     Release(release::Args),
     /// Plays a scenario in virtual time.
     Rehearse(rehearse::Args),
     /// Looks at sensors.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  watchpost sensors list")]
     Sensors(cli::sensors::Command),
-    /// Looks at rollouts and steers them.
-    #[command(subcommand)]
+    /// Looks at rollouts, pauses and resumes them.
+    #[command(subcommand, after_help = "Example:\n  watchpost rollouts pause 2.255.1.0 --reason \"change freeze\"")]
     Rollouts(cli::rollouts::Command),
     /// Looks at health issues.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  watchpost health list")]
     Health(cli::health::Command),
-    /// Handles the access key.
-    #[command(subcommand)]
+    /// Shows the access key, with which hosts enrol.
+    #[command(subcommand, after_help = "Example:\n  watchpost access-key show --output table > access-key")]
     AccessKey(cli::access_key::Command),
-    /// Handles API tokens.
-    #[command(subcommand)]
+    /// Makes, lists and revokes API tokens.
+    #[command(subcommand, after_help = "Example:\n  watchpost tokens create --name ci --role viewer --days 90")]
     Tokens(cli::tokens::Command),
     /// Looks at the audit log.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  watchpost audit list --top 20")]
     Audit(cli::audit::Command),
 }
 

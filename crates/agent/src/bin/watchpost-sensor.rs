@@ -10,7 +10,7 @@ use watchpost_clock::Clock;
 
 /// Follows a domain controller's audit log and detects.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = "The updater starts it; nobody else needs to.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -18,12 +18,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the sensor until it is told to stop (mandatory: --root, --release).
+    /// Runs the sensor until it is told to stop.
+    #[command(
+        after_help = "Example: watchpost-sensor run --root /var/lib/watchpost --release /var/lib/watchpost/current"
+    )]
     Run {
-        /// The host folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
-        /// The folder of the release to run.
+        /// The folder of the release to run (mandatory).
         #[arg(long)]
         release: PathBuf,
         /// Folder of a stepped clock.

@@ -25,14 +25,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Set this host up and enrol it. Safe to repeat.
-    #[command(
-        after_help = "Example: watchpost-updater setup --root /var/lib/watchpost --server https://gw.example:8443 \
+    /// Sets this host up and enrols it; safe to repeat.
+    #[command(after_help = "Example: watchpost-updater setup --root /var/lib/watchpost --server gateway.example:8443 \
         --access-key-file key --image-root 1.root.json --name DC01 --type domainControllerIntegrated \
-        --audit-log /var/log/samba/audit.json"
-    )]
+        --audit-log /var/log/samba/audit.json")]
     Setup(Box<SetupArguments>),
-    /// Run the service: check in, update, supervise the sensor.
+    /// Runs the service: checks in, updates, supervises the sensor.
     #[command(after_help = "Example: watchpost-updater run --root /var/lib/watchpost")]
     Run {
         /// The host's folder.
@@ -42,7 +40,7 @@ enum Verb {
         #[command(flatten)]
         clock: ClockArguments,
     },
-    /// Say what this host runs and where it is with an update.
+    /// Says what this host runs and where it is with an update.
     #[command(after_help = "Example: watchpost-updater status --root /var/lib/watchpost --output json")]
     Status {
         /// The host's folder.
@@ -59,13 +57,13 @@ struct SetupArguments {
     /// The host's folder (mandatory).
     #[arg(long, visible_alias = "installation-path")]
     root: PathBuf,
-    /// The gateway, https://host:port (mandatory).
+    /// The gateway, host:port (mandatory).
     #[arg(long)]
     server: String,
-    /// The access key (this or --access-key-file is mandatory).
+    /// The access key (mandatory, this or --access-key-file).
     #[arg(long, required_unless_present = "access_key_file", conflicts_with = "access_key_file")]
     access_key: Option<String>,
-    /// A file with the access key.
+    /// A file with the access key; keeps it out of the list of processes.
     #[arg(long)]
     access_key_file: Option<PathBuf>,
     /// The first root of the image repository, as shipped with the installer (mandatory).
@@ -80,7 +78,7 @@ struct SetupArguments {
     /// The domain it watches.
     #[arg(long)]
     domain: Option<String>,
-    /// A domain controller that a sensor on another kind of server watches, by DNS name; may be repeated.
+    /// DNS name of a domain controller to ask, for a sensor on another kind of server; may be repeated.
     #[arg(long = "domain-controller")]
     domain_controllers: Vec<String>,
     /// The site it joins.
@@ -222,6 +220,13 @@ impl ClockArguments {
     }
 }
 
+/// A phase of the record, such as `awaitingClearance (to 2.255.1.0-928ea7e4)`.
+fn phase_in_words(phase: &serde_json::Value) -> String {
+    let text = |key: &str| phase.get(key).and_then(serde_json::Value::as_str);
+    let word = text("phase").unwrap_or("unknown");
+    text("to").map_or_else(|| word.to_owned(), |to| format!("{word} (to {to})"))
+}
+
 fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
     if !is_table {
         println!("{}", serde_json::to_string_pretty(status)?);
@@ -236,7 +241,7 @@ fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
     println!("versions  {}", status.versions.join(", "));
     match &status.record {
         Some(record) => {
-            println!("phase     {}", serde_json::to_string(&record.phase)?);
+            println!("phase     {}", phase_in_words(&serde_json::to_value(&record.phase)?));
             if let Some(failure) = &record.last_failure {
                 println!("failure   {} at {}: {}", failure.version, failure.at, failure.reason);
             }

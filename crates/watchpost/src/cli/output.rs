@@ -77,6 +77,10 @@ fn cell(value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Number(number) => number.to_string(),
+        Value::Array(items) if items.is_empty() => "–".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
         Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     // A name that a host chose must not move the cursor of whoever reads it.
@@ -119,5 +123,7 @@ mod tests {
         let text = table(&rows, &[("NAME", "a"), ("N", "b")]);
         assert_eq!(text, "NAME      N\nx         12\nlong\u{fffd}[2J  –\n");
         assert_eq!(table(&[], &[("NAME", "a")]), "(none)\n");
+        let words = [json!({ "a": ["x", "y"], "b": [] })];
+        assert_eq!(table(&words, &[("A", "a"), ("B", "b")]), "A     B\nx, y  –\n");
     }
 }
