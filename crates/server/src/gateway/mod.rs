@@ -42,10 +42,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Connections at once; one more is closed before its handshake.
     pub connections: usize,
+    /// Connections at once of clients that are not enrolled; one more is closed after its handshake. Anybody can make
+    /// a certificate, so without this one machine could keep all sensors out.
+    pub strangers: usize,
     /// The TLS handshake.
     pub handshake: Duration,
     /// From the end of one answer, or of the handshake, to the end of the next request's head.
     pub idle: Duration,
+    /// The same for a client that was not enrolled when it connected.
+    pub stranger_idle: Duration,
     /// The body of a request.
     pub body: Duration,
     /// A write that makes no progress.
@@ -62,9 +67,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            strangers: 1_000,
             handshake: Duration::from_secs(10),
             // Three check-in intervals: a connection survives one lost check-in.
             idle: Duration::from_secs(180),
+            stranger_idle: Duration::from_secs(10),
             body: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             drain: Duration::from_secs(5),
@@ -94,6 +101,7 @@ pub struct Gateway {
     limits: Limits,
     tls: TlsAcceptor,
     attempts: Mutex<Attempts<IpAddr>>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -110,7 +118,8 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         let tls = TlsAcceptor::from(Arc::new(tls::config(certificate)?));
         let attempts = Mutex::new(Attempts::new(limits.attempts, limits.attempts_window));
-        Ok(Self { app, clock, repositories, limits, tls, attempts })
+        let strangers = Arc::new(Semaphore::new(limits.strangers));
+        Ok(Self { app, clock, repositories, limits, tls, attempts, strangers })
     }
 
     /// Serves until `stop` is true or its sender is gone; then requests under way are finished, within `drain`.
@@ -168,6 +177,10 @@ impl Gateway {
             () = told_to_stop(&mut stop) => return,
         };
         let Some(pin) = tls::pin(stream.get_ref().1) else { return };
+        let Some((idle, _seat)) = self.seat(&pin) else {
+            tracing::debug!(%peer, limit = self.limits.strangers, "too many clients that are not enrolled");
+            return;
+        };
         let gateway = Arc::clone(&self);
         let answer = service_fn(move |request| {
             let gateway = Arc::clone(&gateway);
@@ -176,7 +189,7 @@ impl Gateway {
         let mut connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(self.limits.idle)
+                .header_read_timeout(idle)
                 .max_buf_size(HEAD_BYTES)
                 .max_headers(HEADER_LINES)
                 .serve_connection(TokioIo::new(Patient::new(stream, self.limits.stall)), answer)
@@ -191,6 +204,17 @@ impl Gateway {
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
+    }
+}
+
+impl Gateway {
+    /// How long the client with this pin may idle, and its place among the strangers if it is one. `None`: no place.
+    fn seat(&self, pin: &tls::Pin) -> Option<(Duration, Option<OwnedSemaphorePermit>)> {
+        if self.app.sensor_by_pin(pin).is_some() {
+            return Some((self.limits.idle, None));
+        }
+        let place = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+        Some((self.limits.stranger_idle.min(self.limits.idle), Some(place)))
     }
 }
 

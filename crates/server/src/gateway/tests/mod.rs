@@ -364,6 +364,37 @@ async fn a_full_gateway_closes_what_is_one_too_many() {
 }
 
 #[tokio::test]
+async fn strangers_have_few_places_and_keep_no_sensor_out() {
+    let running = Running::start_with(Limits { strangers: 1, ..Limits::default() }).await;
+    let sensor = running.enrolled("DC1").await;
+    // It enrolled as a stranger, on a connection that ends with its client.
+    let identity = sensor.identity().clone();
+    drop(sensor);
+    let somewhere = b"GET /v1/targets/x HTTP/1.1\r\nhost: x\r\n\r\n";
+    let _first = loop {
+        let mut first = Raw::sensor(running.at, &Identity::generate(NOW).unwrap()).await;
+        first.send(somewhere).await;
+        if first.answer().await.is_ok() {
+            break first;
+        }
+    };
+    let mut second = Raw::sensor(running.at, &Identity::generate(NOW).unwrap()).await;
+    second.send(somewhere).await;
+    assert!(second.answer().await.is_err(), "a second stranger found a place");
+    let mut known = Raw::sensor(running.at, &identity).await;
+    assert_eq!(known.ask("POST", paths::SYNC, "", &check_in()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stranger_who_says_nothing_is_let_go_long_before_a_sensor() {
+    let running = Running::start_with(Limits { stranger_idle: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut known = running.raw("DC1").await;
+    let mut stranger = Raw::sensor(running.at, &Identity::generate(NOW).unwrap()).await;
+    assert!(stranger.ends().await);
+    assert_eq!(known.ask("POST", paths::SYNC, "", &check_in()).await.status, 200);
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_let_go() {
     let short = Duration::from_millis(100);
     let running = Running::start_with(Limits { idle: short, handshake: short, ..Limits::default() }).await;
