@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use watchpost_clock::Clock;
 use watchpost_server::config::Settings;
 use watchpost_server::lifecycle::Server;
 
 use crate::failure::Failure;
+
+/// Open files for as many connections as both listeners take, and then some.
+const OPEN_FILES: u64 = 22_000;
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -46,6 +50,14 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let settings = Settings::read(&args.config).map_err(|error| Failure::usage(chain(&error)))?;
     let clock = clock(&args)?;
+    let files = allow_open_files();
+    if files.is_some_and(|files| files < OPEN_FILES) {
+        warn!(
+            ?files,
+            wanted = OPEN_FILES,
+            "few open files are allowed, so fewer hosts can stay connected (RLIMIT_NOFILE)"
+        );
+    }
     let mut stop = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let running = Server::start(settings, clock).await.map_err(|error| Failure::failed(chain(&error)))?;
     info!(portal = %running.portal_url(), gateway = %running.gateway_addr(), "ready");
@@ -55,6 +67,15 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     }
     info!("stopping");
     running.stop().await.map_err(|error| Failure::failed(chain(&error)))
+}
+
+/// Raises the limit of open files as far as it goes: the usual one is smaller than the gateway's number of
+/// connections, and whoever used it up would keep people out of the portal too. `None`: there is no limit.
+fn allow_open_files() -> Option<u64> {
+    let allowed = getrlimit(Resource::Nofile);
+    // Refused, the limit is what it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, maximum: allowed.maximum });
+    getrlimit(Resource::Nofile).current
 }
 
 fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
@@ -71,4 +92,15 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_open_files_are_allowed_as_the_system_lets() {
+        let most = getrlimit(Resource::Nofile).maximum;
+        assert_eq!(allow_open_files(), most);
+    }
 }
