@@ -127,6 +127,8 @@ pub async fn found(plan: Plan, clock: &Clock) -> Result<Founded, FoundingError> 
     let access_key = Secret::from_key_text(access_key.to_string()).ok_or(FoundingError::AccessKey)?;
     folder.write_private(&folder.key(ACCESS_KEY), access_key.reveal().as_bytes())?;
     let (sign_in_secret, api_token) = (Secret::draw("")?, Secret::draw(TOKEN_PREFIX)?);
+    // Made before the store opens it, which would let everybody read it where the folder was there before.
+    folder.write_private(&folder.database(), b"")?;
     let store = Store::open(&folder.database()).await?;
     fill(&store, &secret, &sign_in_secret, &api_token, now).await?;
     store.close().await;

@@ -317,3 +317,22 @@ async fn a_pause_while_a_release_is_handed_out_stops_the_next_and_lets_the_one_i
     app.resume(&console, B, None).await.unwrap();
     until("the second is started", || status(&app, "DC02") == SensorStatus::Updating).await;
 }
+
+#[tokio::test]
+async fn what_the_server_keeps_is_for_its_owner_alone_even_in_a_folder_that_others_may_enter() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("shared");
+    std::fs::create_dir(&data_dir).unwrap();
+    std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let plan = crate::founding::Plan { data_dir: data_dir.clone(), image_root: None, portal: any, gateway: any };
+    let founded = crate::founding::found(plan, &Clock::fixed(T0)).await.unwrap();
+    let settings = crate::config::Settings::read(&founded.config).unwrap();
+    let server = crate::lifecycle::Server::start(settings, Clock::fixed(T0)).await.unwrap();
+    for entry in std::fs::read_dir(&data_dir).unwrap().map(Result::unwrap) {
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
+    }
+    server.stop().await.unwrap();
+}
