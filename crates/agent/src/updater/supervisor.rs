@@ -194,17 +194,21 @@ impl Supervisor {
     }
 
     /// Ends whoever else holds the sensor's lock, if it can be told who that is: the process that answers on the
-    /// sensor's socket, else the one the lock file names, provided that it runs from one of this host's versions.
+    /// sensor's socket, else the one the lock file names. Both lie in a folder that the sensor may write, so a process
+    /// that is no sensor of this host is left alone: a sensor that was taken over must not have others ended.
     async fn stop_stranger(&self) {
         let lock = self.layout.sensor_lock();
         if !lock::is_held(&lock).unwrap_or(true) {
             return;
         }
         let answering = SensorLink::connect(self.layout.root()).await.ok().and_then(|link| link.pid());
-        let named = || pid_of(&self.layout).filter(|pid| release_of(&self.layout, *pid).is_some());
-        if let Some(pid) = answering.or_else(named) {
-            tracing::warn!(pid, "a sensor that should not run is stopped");
-            stop(&mut Process::adopted(pid, lock), pid).await;
+        let candidates = [answering, pid_of(&self.layout)].into_iter().flatten();
+        match candidates.into_iter().find(|pid| is_sensor_of(&self.layout, *pid)) {
+            Some(pid) => {
+                tracing::warn!(pid, "a sensor that should not run is stopped");
+                stop(&mut Process::adopted(pid, lock), pid).await;
+            }
+            None => tracing::error!("the sensor's lock is held by a process that is no sensor of this host"),
         }
     }
 
@@ -230,6 +234,15 @@ fn release_of(layout: &Layout, pid: u32) -> Option<Release> {
         let at = runs.arguments.iter().position(|argument| argument == Path::new("--release"))?;
         layout.release_of(runs.arguments.get(at + 1)?)
     })
+}
+
+/// Whether a process is a sensor of this host: it runs from one of its versions, or was told its folder.
+fn is_sensor_of(layout: &Layout, pid: u32) -> bool {
+    let is_told = |runs: process::Runs| {
+        let at = runs.arguments.iter().position(|argument| argument == Path::new("--root"));
+        at.and_then(|at| runs.arguments.get(at + 1)).is_some_and(|root| root == layout.root())
+    };
+    release_of(layout, pid).is_some() || process::runs(pid).is_some_and(is_told)
 }
 
 enum Process {

@@ -196,3 +196,17 @@ fn a_record_from_an_older_updater_still_reads() {
     let (machine, _) = recover(Some(record), &disk, Policy::default(), START);
     assert_eq!(machine.report().version, Some(version(254)));
 }
+
+#[tokio::test]
+async fn a_process_that_is_no_sensor_of_this_host_is_never_ended_whatever_lies_in_the_sensors_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = installed(root.path(), 254, "");
+    // This very process holds the lock, answers on the socket and stands in the lock file: were it ended, so was the test.
+    let _held = crate::host::lock::take(&layout.sensor_lock()).unwrap().unwrap();
+    fs::write(layout.sensor_lock(), std::process::id().to_string()).unwrap();
+    let _listener = crate::local::listen(root.path()).unwrap();
+    let (heard, _) = tokio::sync::mpsc::channel(1);
+    let mut supervisor = crate::updater::supervisor::Supervisor::new(layout, Vec::new(), heard);
+    assert_eq!(supervisor.running(), Running::Unknown);
+    supervisor.stop().await;
+}
