@@ -140,9 +140,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     let image_root = read_needed("the image root", &setup.image_root, IMAGE_ROOT_BYTES)?;
     let layout = Layout::new(&absolute(&setup.root)?);
     let disk = Disk::default();
-    Installation::new(&layout, disk.clone()).versions.tidy()?;
-    let shipped = layout.image_root();
-    disk.replace(&shipped, &image_root).map_err(|source| SetupError::Write { path: shipped, source })?;
+    Installation::new(&layout, disk.clone()).versions.make_folders()?;
     let identity = Slots::of_host(layout.root()).read_or_make_cur(clock.now())?;
     let client = Client::new(&server, key.server_key, &identity, Timeouts::default()).map_err(SetupError::Enroll)?;
     let request = EnrollRequest {
@@ -160,6 +158,9 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         operating_system: facts::operating_system(),
     };
     let reply = enroll(&client, &request, clock).await.map_err(refused_or_failed)?;
+    // Only now: what a host trusts must not change by a setup that was refused.
+    let shipped = layout.image_root();
+    disk.replace(&shipped, &image_root).map_err(|source| SetupError::Write { path: shipped, source })?;
     let config = HostConfig {
         name: setup.name.clone(),
         sensor_type: setup.sensor_type.clone(),

@@ -76,14 +76,24 @@ impl Versions {
         Self { layout, disk }
     }
 
-    /// Makes the host's folders if they are not there, and sweeps away what an earlier run left unfinished.
+    /// Makes the host's folders if they are not there.
+    ///
+    /// # Errors
+    /// When a folder cannot be made.
+    pub fn make_folders(&self) -> Result<(), VersionError> {
+        for folder in self.layout.folders() {
+            self.disk.make_folder(&folder).map_err(|source| VersionError::Io { path: folder.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Makes the host's folders if they are not there, and sweeps away what an earlier run left unfinished. Only for the
+    /// one updater of the host: to anybody else, what it is working on looks unfinished too.
     ///
     /// # Errors
     /// When a folder cannot be made or read.
     pub fn tidy(&self) -> Result<(), VersionError> {
-        for folder in self.layout.folders() {
-            self.disk.make_folder(&folder).map_err(|source| VersionError::Io { path: folder.clone(), source })?;
-        }
+        self.make_folders()?;
         for folder in [self.layout.root().to_owned(), self.layout.versions(), self.layout.downloads()] {
             self.disk.sweep(&folder).map_err(|source| VersionError::Io { path: folder, source })?;
         }

@@ -148,6 +148,13 @@ impl Door {
         let now = self.clock.now();
         if path == "/v1/enroll" {
             let request = EnrollRequest::from_bytes(body).unwrap();
+            if request.secret != [7; 32] {
+                let refused = watchpost_protocol::ErrorReply::new(
+                    watchpost_protocol::Code::AccessKeyUnknown,
+                    "the access key is not known here",
+                );
+                return (reply(403, "application/x-protobuf", "", &refused.to_bytes()), None);
+            }
             plan.enrolments.push(request.enrolment_id);
             let sensor_id = watchpost_core::id::SensorId::from_parts(now, 1);
             return (

@@ -55,10 +55,13 @@ impl World {
     }
 
     fn set_up(&mut self) {
+        self.outside.block_on(set_up(&self.setup(AccessSecret::new([7; 32])), &self.clock)).unwrap();
+    }
+
+    fn setup(&self, secret: AccessSecret) -> Setup {
         let gateway = &self.gateway;
-        let secret = AccessSecret::new([7; 32]);
         let key = AccessKey { secret, server_key: gateway.key_sha256, director_root: gateway.director_root };
-        let setup = Setup {
+        Setup {
             root: self.layout.root().to_owned(),
             server: format!("https://{}", gateway.address),
             key: KeySource::Text(key.to_string()),
@@ -71,8 +74,7 @@ impl World {
             zone: None,
             audit_log: self.folder.path().join("audit.jsonl"),
             delayed: false,
-        };
-        self.outside.block_on(set_up(&setup, &self.clock)).unwrap();
+        }
     }
 
     fn start(&mut self) {
@@ -205,6 +207,30 @@ fn setup_can_be_repeated_and_enrols_the_same_host() {
     world.set_up();
     assert_eq!(fs::read(world.layout.root().join("updater/identity/cur/cert.der")).unwrap(), identity);
     world.plan(|plan| assert_eq!(plan.enrolments.first(), plan.enrolments.last()));
+}
+
+#[test]
+fn a_setup_with_an_unknown_access_key_changes_nothing_on_a_host_that_runs() {
+    let world = World::installed();
+    let (pid, root) = (world.sensor_pid(), world.layout.root());
+    // Its updater is just about to unpack a release.
+    let staging = world.layout.versions().join(".staging-0000000000000001/bin");
+    fs::create_dir_all(&staging).unwrap();
+    let partial = world.layout.downloads().join(".partial-0000000000000001");
+    fs::write(&partial, "half a package").unwrap();
+    let kept = ["etc/updater.json", "updater/identity/cur/cert.der", "updater/trust/shipped.image.root.json"];
+    let read = || kept.map(|file| fs::read(root.join(file)).unwrap());
+    let before = read();
+    let mut setup = world.setup(AccessSecret::new([8; 32]));
+    setup.image_root = world.folder.path().join("another.root.json");
+    fs::write(&setup.image_root, "the root of another author").unwrap();
+    let refused = world.outside.block_on(set_up(&setup, &world.clock)).unwrap_err();
+    assert!(refused.is_refusal(), "{refused}");
+    assert!(crate::updater::in_one_line(&refused).contains("access_key_unknown"), "{refused:?}");
+    assert!(read() == before, "a refused setup left something behind");
+    assert!(staging.exists() && partial.exists(), "setup swept away what the updater was working on");
+    assert_eq!(world.sensor_pid(), pid);
+    assert!(world.runs(254));
 }
 
 #[test]
