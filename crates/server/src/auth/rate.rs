@@ -1,7 +1,7 @@
 //! A limit on attempts per peer, kept in memory, before any work is done for them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ impl RateLimit {
     /// # Errors
     /// When it is one too many: how long to wait.
     pub fn attempt(&self, peer: IpAddr, now: Timestamp) -> Result<(), Duration> {
+        let peer = network(peer);
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.len() >= MAX_PEERS && !peers.contains_key(&peer) {
             peers.retain(|_, (since, _)| now.since(*since) < self.window);
@@ -46,13 +47,35 @@ impl RateLimit {
 
     /// Forgets a peer that has shown who it is.
     pub fn forgive(&self, peer: IpAddr) {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).remove(&network(peer));
+    }
+}
+
+/// Whom an address belongs to: everybody with IPv6 has 2^64 of them, and could otherwise try from each, or fill the
+/// table until nobody is let in.
+#[must_use]
+pub fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_addresses_of_one_ipv6_network_are_one_peer_and_a_mapped_address_is_its_own() {
+        let limit = RateLimit::new(1, Duration::from_secs(60));
+        let now = Timestamp::from_millis(0);
+        let ask = |text: &str| limit.attempt(text.parse().unwrap(), now).is_ok();
+        assert!(ask("2001:db8::1") && !ask("2001:db8::ffff:2"), "another address of the same network got another try");
+        assert!(ask("2001:db8:0:1::1"));
+        assert!(ask("::ffff:10.0.0.1") && !ask("10.0.0.1") && ask("10.0.0.2"));
+        limit.forgive("2001:db8::3".parse().unwrap());
+        assert!(ask("2001:db8::1"));
+    }
 
     #[test]
     fn the_sixth_attempt_of_a_minute_waits_for_the_rest_of_it() {

@@ -18,6 +18,7 @@ use super::tls::Pin;
 use super::{Gateway, files};
 use crate::app::enrollment::{EnrollRefused, EnrollRequest as Facts};
 use crate::app::sensors::CheckInRefused;
+use crate::auth::rate::network;
 
 /// Bytes of a body beyond the limit that are still taken and thrown away, so that the refusal arrives and the
 /// connection can go on. Whoever sends more is cut off.
@@ -118,8 +119,8 @@ impl Gateway {
     }
 
     async fn enroll(&self, body: &[u8], pin: Pin, peer: IpAddr) -> Result<Response<Body>, Refusal> {
-        let asked = self.clock.instant();
-        let wait = self.attempts.lock().unwrap_or_else(PoisonError::into_inner).must_wait(&peer, asked);
+        let (asked, network) = (self.clock.instant(), network(peer));
+        let wait = self.attempts.lock().unwrap_or_else(PoisonError::into_inner).must_wait(&network, asked);
         if let Some(wait) = wait {
             let message = "too many unknown access keys came from this address; wait and try again";
             return Err(Refusal { retry_after: Some(wait), ..Refusal::new(Code::TooManyRequests, message) });
@@ -138,7 +139,7 @@ impl Gateway {
                 let code = match &refused {
                     EnrollRefused::UnknownAccessKey => {
                         tracing::warn!(%peer, "a host tried to enrol with an unknown access key");
-                        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).failed(peer, asked);
+                        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).failed(network, asked);
                         Code::AccessKeyUnknown
                     }
                     EnrollRefused::Replayed => Code::EnrolmentReplayed,
