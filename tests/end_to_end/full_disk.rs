@@ -66,6 +66,19 @@ async fn a_host_whose_disk_is_full_keeps_what_it_runs_says_why_and_updates_once_
     assert_eq!(version_on_disk(&root).unwrap(), C);
 }
 
+/// What publishing `version` sends after its package.
+fn publication(site: &Site, version: &str) -> Vec<u8> {
+    let files = std::fs::read_dir(site.path("author/metadata")).unwrap().map(Result::unwrap);
+    let metadata: serde_json::Map<_, _> = files
+        .map(|file| {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            (file.file_name().into_string().unwrap(), text.into())
+        })
+        .collect();
+    let target = format!("watchpost-sensor-{version}.cab");
+    serde_json::json!({ "metadata": metadata, "target": target }).to_string().into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_disk_is_full_says_so_and_loses_nothing() {
     let name = "full_disk::a_server_whose_disk_is_full_says_so_and_loses_nothing";
@@ -76,12 +89,16 @@ async fn a_server_whose_disk_is_full_says_so_and_loses_nothing() {
     let package = site.release(B).unwrap();
     let audited = site.get("audit").await.unwrap()["value"].as_array().unwrap().len();
     let before = site.get("sensors/DC01").await.unwrap()["alertCount"].as_u64().unwrap();
+    let (status, answer) = site.post("packages", std::fs::read(&package).unwrap()).await.unwrap();
+    assert_eq!(status, 201, "{answer}");
     let ballast = Ballast::fill(site.path("server").as_ref()).unwrap();
 
     // People are told what is wrong, by a word of its own.
-    let bytes = std::fs::read(&package).unwrap();
-    let (status, answer) = site.post("packages", bytes).await.unwrap();
-    assert_eq!((status, word(&answer, "code")), (507, "diskFull"), "{answer}");
+    let attempts = [("packages", std::fs::read(&package).unwrap()), ("releases", publication(&site, B))];
+    for (path, body) in attempts {
+        let (status, answer) = site.post(path, body).await.unwrap();
+        assert_eq!((status, word(&answer, "code")), (507, "diskFull"), "{path}: {answer}");
+    }
     let pages = async {
         // The log of the database may have some room left: it is used up first.
         loop {
