@@ -45,12 +45,9 @@ pub fn has_own_mounts(name: &str) -> anyhow::Result<bool> {
         let script = "mount -t tmpfs -o size=1m tmpfs /mnt";
         unshare(way).args(["sh", "-c", script]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     });
-    let Some(way) = works.next() else {
-        eprintln!(
-            "{name}: not tried, this system lets nobody mount a small disk; run it as root or allow user namespaces"
-        );
-        return Ok(false);
-    };
+    let way = works.next().with_context(|| {
+        format!("{name} mounts a small disk, and this system lets nobody: run it as root, or allow user namespaces")
+    })?;
     let mut again = unshare(way);
     again.arg(std::env::current_exe()?).args([name, "--exact", "--nocapture"]).env(INSIDE, "1");
     tools::run(&mut again, "apt-get install util-linux")?;

@@ -16,7 +16,9 @@ const REASON_CHARS: usize = 600;
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// There is no room.
-    #[error("not enough disk: {needed} bytes are needed and {free} are free; make room and order a retry")]
+    #[error(
+        "not enough disk: {needed} bytes are needed and {free} are free; make room; the next release is tried by itself"
+    )]
     NotEnoughDisk {
         /// Download, two copies unpacked, and the reserve.
         needed: u64,
@@ -24,7 +26,7 @@ pub enum PrepareError {
         free: u64,
     },
     /// The disk ran full on the way.
-    #[error("not enough disk: it ran full while {doing}; make room and order a retry")]
+    #[error("not enough disk: it ran full while {doing}; make room; the next release is tried by itself")]
     DiskFull {
         /// What was being written.
         doing: &'static str,

@@ -75,7 +75,7 @@ const CATALOGUE: [Row; 7] = [
         word: "sensorOutdated",
         title: "Sensor outdated",
         severity: Severity::Medium,
-        remediation: "Read the reason, mend the host, then order a retry; or exclude the sensor until the next release.",
+        remediation: "Read the reason and mend the host; the next release is tried there by itself.",
     },
     Row {
         kind: IssueType::SensorServiceFailedToStart,

@@ -175,7 +175,7 @@ pub(super) fn issues(size: usize) -> Vec<IssueView> {
         open,
         sensor: Some((id(4), "DC04".to_owned())),
         what: "The update to 2.255.1.0 failed and the host went back to 2.254.1.0: the new version stopped with “this host allows 64 open files, 1024 are needed”.".to_owned(),
-        advice: "Raise the limit of open files on the host, then order a retry; or publish a newer release.".to_owned(),
+        advice: "Raise the limit of open files on the host, then publish a newer release: that one is tried by itself.".to_owned(),
         opened: ago(600),
         closed: (!open).then(|| ago(60)),
     }

@@ -1,6 +1,7 @@
 //! The demo's throw-away folder and where everything in it lives. It is kept, and named at the end.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -23,6 +24,8 @@ impl Folder {
             "the folder {} is not empty: name one that is, or leave --dir out",
             dir.display()
         );
+        // Keys, tokens and audit logs lie in here: for its owner alone, whoever made the folder.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
         for sub in ["clock", "hosts", "audit", "logs", "author", "home"] {
             fs::create_dir_all(dir.join(sub))?;
         }
