@@ -27,6 +27,12 @@ impl Version {
         let [major, ..] = self.0;
         major
     }
+
+    /// Whether a sensor that runs this version can be updated to `newer`: it is newer, and of the same generation.
+    #[must_use]
+    pub fn can_become(self, newer: Self) -> bool {
+        self < newer && self.generation() == newer.generation()
+    }
 }
 
 impl fmt::Display for Version {
@@ -73,6 +79,8 @@ mod tests {
         let newer: Version = "2.254.19112.3".parse().unwrap();
         assert!(older < newer);
         assert_eq!(newer.generation(), 2);
+        assert!(older.can_become(newer) && !newer.can_become(older) && !older.can_become(older));
+        assert!(!older.can_become(Version::new(3, 0, 8, 0)), "another generation is a migration");
         assert_eq!(newer.to_string(), "2.254.19112.3");
     }
 

@@ -148,9 +148,7 @@ impl Planner {
         for version in self.rollouts.keys().copied() {
             let (mut automatic, mut delayed) = (0_u32, 0_u32);
             for sensor in fleet.values() {
-                let is_below = sensor
-                    .version()
-                    .is_some_and(|running| running < version && running.generation() == version.generation());
+                let is_below = sensor.version().is_some_and(|running| running.can_become(version));
                 let flight = sensor.update.flight.as_ref().filter(|flight| flight.version == version);
                 let tried_in = flight
                     .map(|flight| flight.ring)

@@ -219,9 +219,7 @@ impl Planner {
         let opens_at = release.published_at + context.policy.rollout.delayed_ring;
         let is_ahead = ring_in(sensor, version) == Ring::Delayed
             && context.now < opens_at
-            && sensor
-                .version()
-                .is_some_and(|running| running < version && running.generation() == version.generation())
+            && sensor.version().is_some_and(|running| running.can_become(version))
             && !sensor.update.excluded.contains(&version);
         is_ahead.then_some(opens_at)
     }
@@ -245,9 +243,6 @@ impl Planner {
                 Standing::Next(_) => consider(context.silent_since(sensor) + context.policy.contact.disconnected_after),
             }
         }
-        for release in context.catalogue.iter() {
-            [Some(release.published_at), release.pulled_back_at].into_iter().flatten().for_each(&mut consider);
-        }
-        wakes_at
+        wakes_at.into_iter().chain(context.catalogue.changes_at(context.now)).min()
     }
 }

@@ -115,10 +115,4 @@ impl UpdateRecord {
         self.desired.generation = self.desired.generation.saturating_add(1);
         self.desired.cleared = true;
     }
-
-    /// The settings' generation the host should have, in a new desired generation.
-    pub fn want_settings(&mut self, generation: u64) {
-        self.desired.generation = self.desired.generation.saturating_add(1);
-        self.desired.settings_generation = generation;
-    }
 }

@@ -73,13 +73,10 @@ impl Planner {
     fn standing_above(&self, running: Version, sensor: &Sensor, context: &Context<'_>) -> Standing {
         let newer = self.rollouts.range(running..).rev().map(|(_, rollout)| rollout);
         let mut gate = None;
-        for rollout in newer.filter(|rollout| rollout.version > running) {
+        for rollout in newer.filter(|rollout| running.can_become(rollout.version)) {
             let version = rollout.version;
             let Some(release) = context.catalogue.get(version) else { continue };
-            let is_for_it = version.generation() == running.generation()
-                && release.is_on_offer(context.now)
-                && rollout.state != super::RolloutState::Aborted;
-            if !is_for_it {
+            if !release.is_on_offer(context.now) || rollout.state == super::RolloutState::Aborted {
                 continue;
             }
             let opens_at = release.published_at + context.policy.rollout.delayed_ring;

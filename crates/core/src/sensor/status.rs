@@ -247,9 +247,5 @@ fn changes_at(sensor: &Sensor, context: &Context<'_>) -> Option<Timestamp> {
             + context.policy.contact.start_failed_after
             + std::time::Duration::from_millis(1),
     ];
-    let releases = context
-        .catalogue
-        .iter()
-        .flat_map(|release| [Some(release.published_at), release.pulled_back_at].into_iter().flatten());
-    limits.into_iter().chain(releases).filter(|at| *at > context.now).min()
+    limits.into_iter().filter(|at| *at > context.now).chain(context.catalogue.changes_at(context.now)).min()
 }

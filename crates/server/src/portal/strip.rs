@@ -82,7 +82,7 @@ fn cell(sensor: &Sensor, rollout: &Rollout, is_offered: bool, is_shut: bool) -> 
     let flight = update.flight.as_ref().filter(|flight| flight.version == version);
     let outcome = update.outcomes.get(&version);
     let skip = update.skip.as_ref().filter(|skip| skip.version == version);
-    let runs_older = sensor.version().is_some_and(|v| v < version && v.generation() == version.generation());
+    let runs_older = sensor.version().is_some_and(|running| running.can_become(version));
     let ring = flight.map(|f| f.ring).or(outcome.map(|o| o.ring)).unwrap_or_else(|| Ring::of(sensor));
     let (mark, note) = match (flight, outcome) {
         (Some(flight), _) => (if flight.switched_at.is_some() { AWAITING } else { PREPARING }, ""),
