@@ -12,11 +12,15 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use watchpost_core::content::RulesReport;
+use watchpost_core::facts::{Facts, Measurements};
+use watchpost_core::settings::SensorSettings;
 use watchpost_core::sync::DetectionProof;
+use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
 /// The longest line either side writes or reads.
-pub const LINE_LIMIT: usize = 64 * 1024;
+pub const LINE_LIMIT: usize = 256 * 1024;
 
 /// The longest path that fits a socket address; a longer one is reached through its folder's descriptor.
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -33,6 +37,43 @@ pub enum Ask {
         /// The mark.
         generation: u64,
     },
+    /// Have these settings in effect. The answer is a status with their generation, once they are.
+    Configure {
+        /// Their generation.
+        generation: u64,
+        /// The whole of them.
+        settings: SensorSettings,
+    },
+    /// Load the verified rule package in this folder, beside the rules of the release. The answer is a status.
+    LoadRules {
+        /// Its build date.
+        build: Timestamp,
+        /// Where its files are.
+        folder: PathBuf,
+    },
+    /// Hand out the next batch of evidence that waits to be sent.
+    Evidence,
+    /// The control plane has everything up to there.
+    EvidenceTaken {
+        /// Of which stream.
+        stream: String,
+        /// Up to which number.
+        through: u64,
+    },
+}
+
+/// What the sensor says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Say {
+    /// The next batch of evidence, in the JSON form of [`watchpost_core::evidence::Batch`], which the updater passes on
+    /// unread; empty when nothing waits.
+    Evidence {
+        /// The batch.
+        evidence: String,
+    },
+    /// How it is.
+    Status(Box<SensorStatus>),
 }
 
 /// What the sensor says about itself.
@@ -59,6 +100,40 @@ pub struct SensorStatus {
     /// Health conditions it sees, by issue type word.
     #[serde(default)]
     pub conditions: BTreeSet<String>,
+    /// Generation of the settings in effect.
+    #[serde(default)]
+    pub settings_generation: u64,
+    /// What it has observed: interfaces, engines, events, settings and evidence.
+    #[serde(default)]
+    pub facts: Facts,
+    /// How it stands with rule packages.
+    #[serde(default)]
+    pub rules: RulesReport,
+    /// What it measures.
+    #[serde(default)]
+    pub measurements: Measurements,
+}
+
+impl SensorStatus {
+    /// What a sensor says before it has looked at anything.
+    #[must_use]
+    pub fn starting(version: Version, pid: u32) -> Self {
+        Self {
+            version,
+            pid,
+            ready: false,
+            rules_loaded: 0,
+            rules_failed: 0,
+            rules_sha256: String::new(),
+            proof: None,
+            alert_count: 0,
+            conditions: BTreeSet::new(),
+            settings_generation: 0,
+            facts: Facts::default(),
+            rules: RulesReport::default(),
+            measurements: Measurements::default(),
+        }
+    }
 }
 
 /// Why a line could not be exchanged.
@@ -216,15 +291,10 @@ mod tests {
 
     fn status() -> SensorStatus {
         SensorStatus {
-            version: Version::new(2, 255, 1, 0),
-            pid: 123,
             ready: true,
             rules_loaded: 6,
-            rules_failed: 0,
-            rules_sha256: String::new(),
-            proof: None,
             alert_count: 3,
-            conditions: BTreeSet::new(),
+            ..SensorStatus::starting(Version::new(2, 255, 1, 0), 123)
         }
     }
 

@@ -4,6 +4,9 @@
 
 pub mod access_key;
 pub mod catalogue;
+pub mod content;
+pub mod evidence;
+pub mod facts;
 pub mod health;
 pub mod id;
 pub mod policy;
@@ -11,6 +14,7 @@ pub mod rehearsal;
 pub mod release;
 pub mod rollout;
 pub mod sensor;
+pub mod settings;
 pub mod sync;
 pub mod time;
 pub mod updater;

@@ -3,10 +3,13 @@
 //! The wire form is in `protocol`; the planner, the on-host updater and the rehearsal all speak these.
 //! A report says what *is*, a desired state says what *should be* (rule 1 of the product); neither is a command.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::{DesiredRules, RulesReport};
+use crate::facts::{EngineKind, Facts};
+use crate::settings::SensorSettings;
 use crate::time::Timestamp;
 use crate::version::Version;
 
@@ -67,11 +70,26 @@ pub struct DetectionProof {
     pub generation: u64,
     /// The version that detected it.
     pub version: Version,
-    /// When its alert came out.
+    /// When the last of its alerts came out.
     pub detected_at: Timestamp,
-    /// How many rules the engine has loaded.
+    /// How many rules the engines have loaded.
     pub rules_loaded: u32,
-    /// How many rules the engine refused.
+    /// How many rules the engines refused.
+    pub rules_failed: u32,
+    /// Each engine that should run, with its own canary's alert. A host that says nothing of engines proved `sigma`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub engines: BTreeMap<EngineKind, EngineProof>,
+}
+
+/// That one engine detects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineProof {
+    /// When the alert of its canary came out.
+    pub detected_at: Timestamp,
+    /// How many rules it has loaded.
+    pub rules_loaded: u32,
+    /// How many rules it refused.
     pub rules_failed: u32,
 }
 
@@ -101,6 +119,12 @@ pub struct Report {
     pub alert_count: u64,
     /// Operating system in words, for people.
     pub operating_system: String,
+    /// What was observed on the host.
+    #[serde(default)]
+    pub facts: Facts,
+    /// How the host stands with rule packages.
+    #[serde(default)]
+    pub rules: RulesReport,
 }
 
 /// The target file of a release, as both TUF repositories must name it.
@@ -131,4 +155,10 @@ pub struct Desired {
     pub retry: bool,
     /// Generation of the settings to have in effect.
     pub settings_generation: u64,
+    /// The settings to have in effect.
+    #[serde(default)]
+    pub settings: SensorSettings,
+    /// The rule package to have loaded; `None`: the rules of the release alone.
+    #[serde(default)]
+    pub rules: Option<DesiredRules>,
 }

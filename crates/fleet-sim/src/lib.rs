@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use watchpost_agent::identity::Identity;
 use watchpost_agent::transport::{Client, Timeouts, TransportError};
 use watchpost_core::access_key::AccessKey;
+use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::sync::{Report, ServiceState};
 use watchpost_core::time::Timestamp;
@@ -97,7 +98,7 @@ impl SimSensor {
     /// # Errors
     /// As [`Client::sync`].
     pub async fn sync(&self) -> Result<SyncReply, TransportError> {
-        self.client.sync(&self.report).await
+        self.client.sync(&self.report, &Measurements::default()).await
     }
 
     /// Checks in `times` times, one after another, waiting `pause` of real time between two.

@@ -13,6 +13,15 @@ pub enum WireError {
     /// The bytes are no such message.
     #[error("the message is not the protobuf form that was expected")]
     NotProtobuf(#[source] prost::DecodeError),
+    /// A part that is no JSON of its kind.
+    #[error("{field} is not the JSON that was expected")]
+    NotJson {
+        /// Which part.
+        field: &'static str,
+        /// What the parser says.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A text, list or number is larger than its limit.
     #[error("{field} has {found}, the limit is {limit}")]
     TooLarge {
@@ -55,6 +64,7 @@ impl WireError {
         match self {
             Self::Version { .. } => Code::ProtocolUnsupported,
             Self::NotProtobuf(_)
+            | Self::NotJson { .. }
             | Self::TooLarge { .. }
             | Self::Missing(_)
             | Self::Unknown { .. }

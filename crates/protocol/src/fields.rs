@@ -2,11 +2,31 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
 use crate::error::WireError;
 use crate::limits::{LATEST_MILLIS, WORD_CHARS};
+
+/// A part that travels as JSON; empty where it is the default, so that a message without it is as it always was.
+pub(crate) fn to_json<T: Serialize + Default + PartialEq>(value: &T) -> Vec<u8> {
+    if *value == T::default() { Vec::new() } else { serde_json::to_vec(value).unwrap_or_default() }
+}
+
+/// Reads a part that travels as JSON, after its size was checked. Unknown fields are passed over.
+pub(crate) fn from_json<T: DeserializeOwned + Default>(
+    field: &'static str,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, WireError> {
+    count(field, bytes.len(), limit)?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(bytes).map_err(|source| WireError::NotJson { field, source })
+}
 
 /// Decodes one message after its size was checked.
 pub(crate) fn decode<M: prost::Message + Default>(

@@ -6,6 +6,7 @@
 mod code;
 mod enroll;
 mod error;
+mod evidence;
 mod fields;
 pub mod limits;
 pub mod paths;
@@ -17,6 +18,7 @@ pub mod wire;
 pub use code::Code;
 pub use enroll::{EnrollReply, EnrollRequest};
 pub use error::{ErrorReply, WireError};
+pub use evidence::{EvidenceReply, EvidenceRequest};
 pub use sync::{SyncReply, SyncRequest};
 
 /// The version of the protocol this build speaks; it travels in every request.

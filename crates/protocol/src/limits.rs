@@ -28,6 +28,12 @@ pub const DOMAIN_CONTROLLERS: usize = 64;
 pub const BAD_VERSIONS: usize = 256;
 /// Health conditions in one report.
 pub const CONDITIONS: usize = 64;
+/// Bytes of the JSON form of how a host stands with rule packages.
+pub const RULES_REPORT_BYTES: usize = 16 * 1024;
+/// Bytes of the JSON form of a sensor's settings.
+pub const SETTINGS_BYTES: usize = 16 * 1024;
+/// Bytes of the JSON form of a small part of a message.
+pub const SMALL_PART_BYTES: usize = 4 * 1024;
 /// The longest time a server may ask a host to stay away.
 pub const COME_BACK_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The latest instant that may be named: 9999-12-30, the end of what a text form can say.

@@ -6,6 +6,8 @@ use crate::limits::TARGET_NAME_CHARS;
 pub const ENROLL: &str = "/v1/enroll";
 /// Check-in.
 pub const SYNC: &str = "/v1/sync";
+/// Evidence: alerts and devices.
+pub const EVIDENCE: &str = "/v1/evidence";
 /// Metadata of the image repository; a file name follows.
 pub const IMAGE_METADATA: &str = "/v1/image/metadata/";
 /// Metadata of the director repository; a file name follows.

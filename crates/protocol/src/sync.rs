@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prost::Message as _;
+use watchpost_core::content::DesiredRules;
+use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 
 use crate::PROTOCOL_VERSION;
 use crate::error::WireError;
-use crate::fields::{count, decode, instant, optional_version, span, text, version, word};
+use crate::fields::{count, decode, from_json, instant, optional_version, span, text, to_json, version, word};
 use crate::limits::{
-    BAD_VERSIONS, COME_BACK_AFTER, CONDITIONS, REPLY_BYTES, REQUEST_BYTES, TARGET_BYTES, TARGET_NAME_CHARS, TEXT_CHARS,
+    BAD_VERSIONS, COME_BACK_AFTER, CONDITIONS, REPLY_BYTES, REQUEST_BYTES, RULES_REPORT_BYTES, SETTINGS_BYTES,
+    SMALL_PART_BYTES, TARGET_BYTES, TARGET_NAME_CHARS, TEXT_CHARS,
 };
 use crate::{paths, wire};
 
@@ -20,14 +23,21 @@ use crate::{paths, wire};
 pub struct SyncRequest {
     /// What the host reports.
     pub report: Report,
+    /// What it measures beside; never a reason for anything.
+    pub measurements: Measurements,
 }
 
 impl SyncRequest {
     /// The bytes of a check-in with this report. A text for people beyond its limit is cut, so that a long reason
     /// never keeps a host from checking in.
     #[must_use]
-    pub fn encode(report: &Report) -> Vec<u8> {
-        wire::SyncRequest { protocol_version: PROTOCOL_VERSION, report: Some(report_to_wire(report)) }.encode_to_vec()
+    pub fn encode(report: &Report, measurements: &Measurements) -> Vec<u8> {
+        wire::SyncRequest {
+            protocol_version: PROTOCOL_VERSION,
+            report: Some(report_to_wire(report)),
+            measurements: to_json(measurements),
+        }
+        .encode_to_vec()
     }
 
     /// Reads it.
@@ -39,7 +49,10 @@ impl SyncRequest {
         if raw.protocol_version != PROTOCOL_VERSION {
             return Err(WireError::Version { found: raw.protocol_version });
         }
-        Ok(Self { report: report_from_wire(raw.report.ok_or(WireError::Missing("report"))?)? })
+        Ok(Self {
+            report: report_from_wire(raw.report.ok_or(WireError::Missing("report"))?)?,
+            measurements: from_json("measurements", &raw.measurements, SMALL_PART_BYTES)?,
+        })
     }
 }
 
@@ -97,6 +110,7 @@ fn report_to_wire(report: &Report) -> wire::Report {
             detected_at_ms: proof.detected_at.millis(),
             rules_loaded: proof.rules_loaded,
             rules_failed: proof.rules_failed,
+            engines: to_json(&proof.engines),
         }),
         generation: report.generation,
         settings_generation: report.settings_generation,
@@ -104,6 +118,8 @@ fn report_to_wire(report: &Report) -> wire::Report {
         conditions: report.conditions.iter().cloned().collect(),
         alert_count: report.alert_count,
         operating_system: for_people(&report.operating_system),
+        facts: to_json(&report.facts),
+        rules: to_json(&report.rules),
     }
 }
 
@@ -122,6 +138,8 @@ fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
         conditions: raw.conditions.into_iter().map(|c| word("conditions", c)).collect::<Result<BTreeSet<_>, _>>()?,
         alert_count: raw.alert_count,
         operating_system: text("operatingSystem", raw.operating_system, TEXT_CHARS)?,
+        facts: from_json("facts", &raw.facts, MAX_FACTS_BYTES)?,
+        rules: from_json("rules", &raw.rules, RULES_REPORT_BYTES)?,
     })
 }
 
@@ -132,6 +150,7 @@ fn proof_from_wire(raw: wire::DetectionProof) -> Result<DetectionProof, WireErro
         detected_at: instant("proof.detectedAt", raw.detected_at_ms)?,
         rules_loaded: raw.rules_loaded,
         rules_failed: raw.rules_failed,
+        engines: from_json("proof.engines", &raw.engines, SMALL_PART_BYTES)?,
     })
 }
 
@@ -211,6 +230,8 @@ fn desired_to_wire(desired: &Desired) -> wire::Desired {
         cleared: desired.cleared,
         retry: desired.retry,
         settings_generation: desired.settings_generation,
+        settings: to_json(&desired.settings),
+        rules: to_json(&desired.rules),
     }
 }
 
@@ -222,7 +243,12 @@ fn desired_from_wire(raw: wire::Desired) -> Result<Desired, WireError> {
         cleared: raw.cleared,
         retry: raw.retry,
         settings_generation: raw.settings_generation,
+        settings: from_json("desired.settings", &raw.settings, SETTINGS_BYTES)?,
+        rules: from_json::<Option<DesiredRules>>("desired.rules", &raw.rules, SMALL_PART_BYTES)?,
     };
+    if let Some(rules) = &desired.rules {
+        check_target(&rules.target)?;
+    }
     if desired.version.is_some() && desired.target.is_none() {
         return Err(WireError::Missing("desired.target"));
     }
@@ -230,15 +256,21 @@ fn desired_from_wire(raw: wire::Desired) -> Result<Desired, WireError> {
 }
 
 fn target_from_wire(raw: wire::TargetRef) -> Result<TargetRef, WireError> {
-    let name = text("target.name", raw.name, TARGET_NAME_CHARS)?;
-    if !paths::is_flat_name(&name) {
+    let target = TargetRef { name: raw.name, sha256: raw.sha256, length: raw.length };
+    check_target(&target)?;
+    Ok(target)
+}
+
+fn check_target(target: &TargetRef) -> Result<(), WireError> {
+    text("target.name", target.name.clone(), TARGET_NAME_CHARS)?;
+    if !paths::is_flat_name(&target.name) {
         return Err(WireError::Form { field: "target.name", wanted: "a flat lower-case file name" });
     }
-    if !paths::is_sha256(&raw.sha256) {
+    if !paths::is_sha256(&target.sha256) {
         return Err(WireError::Form { field: "target.sha256", wanted: "a SHA-256 in lower-case hex" });
     }
-    if raw.length > TARGET_BYTES {
-        return Err(WireError::TooLarge { field: "target.length", found: raw.length, limit: TARGET_BYTES });
+    if target.length > TARGET_BYTES {
+        return Err(WireError::TooLarge { field: "target.length", found: target.length, limit: TARGET_BYTES });
     }
-    Ok(TargetRef { name, sha256: raw.sha256, length: raw.length })
+    Ok(())
 }

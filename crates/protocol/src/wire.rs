@@ -53,6 +53,9 @@ pub struct SyncRequest {
     pub protocol_version: u32,
     #[prost(message, optional, tag = "2")]
     pub report: Option<Report>,
+    /// JSON; empty: nothing measured.
+    #[prost(bytes = "vec", tag = "3")]
+    pub measurements: Vec<u8>,
 }
 
 /// See [`watchpost_core::sync::Report`].
@@ -80,6 +83,12 @@ pub struct Report {
     pub alert_count: u64,
     #[prost(string, tag = "14")]
     pub operating_system: String,
+    /// JSON; empty: nothing observed.
+    #[prost(bytes = "vec", tag = "15")]
+    pub facts: Vec<u8>,
+    /// JSON; empty: no rule package was ever tried.
+    #[prost(bytes = "vec", tag = "16")]
+    pub rules: Vec<u8>,
 }
 
 /// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.
@@ -154,6 +163,9 @@ pub struct DetectionProof {
     pub rules_loaded: u32,
     #[prost(uint32, tag = "5")]
     pub rules_failed: u32,
+    /// JSON; empty: `sigma` alone.
+    #[prost(bytes = "vec", tag = "6")]
+    pub engines: Vec<u8>,
 }
 
 /// See [`crate::SyncReply`].
@@ -182,6 +194,31 @@ pub struct Desired {
     pub retry: bool,
     #[prost(uint64, tag = "6")]
     pub settings_generation: u64,
+    /// JSON; empty: nothing was ever set.
+    #[prost(bytes = "vec", tag = "7")]
+    pub settings: Vec<u8>,
+    /// JSON; empty: the rules of the release alone.
+    #[prost(bytes = "vec", tag = "8")]
+    pub rules: Vec<u8>,
+}
+
+/// See [`crate::EvidenceRequest`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EvidenceRequest {
+    #[prost(uint32, tag = "1")]
+    pub protocol_version: u32,
+    /// JSON.
+    #[prost(bytes = "vec", tag = "2")]
+    pub batch: Vec<u8>,
+}
+
+/// See [`crate::EvidenceReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EvidenceReply {
+    #[prost(string, tag = "1")]
+    pub stream: String,
+    #[prost(uint64, tag = "2")]
+    pub taken_through: u64,
 }
 
 /// See [`watchpost_core::sync::TargetRef`].

@@ -24,6 +24,7 @@ use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
 use watchpost_clock::Clock;
 use watchpost_core::access_key::AccessKey;
+use watchpost_core::facts::Measurements;
 use watchpost_core::sync::{Report, ServiceState};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -78,7 +79,7 @@ fn measure() -> anyhow::Result<bool> {
     let client = Builder::new_current_thread().enable_all().build()?;
     let sensors = client.block_on(fleet(&ours, true))?;
     let reply = client.block_on(sensors.first().context("no sensor")?.sync())?.to_bytes();
-    let request = SyncRequest::encode(&report()).len();
+    let request = SyncRequest::encode(&report(), &Measurements::default()).len();
     println!("{:<34} {:>9} bytes, answer {} bytes", "request", request, reply.len());
     let echo = echo(ours.key.clone(), reply)?;
     let strangers = client.block_on(fleet(&echo, false))?;

@@ -175,7 +175,14 @@ pub(crate) fn running(version: Version) -> Report {
 
 /// The same with the proof that it detects.
 pub(crate) fn proven(version: Version, generation: u64, at: Timestamp) -> Report {
-    let proof = DetectionProof { generation, version, detected_at: at, rules_loaded: 1, rules_failed: 0 };
+    let proof = DetectionProof {
+        generation,
+        version,
+        detected_at: at,
+        rules_loaded: 1,
+        rules_failed: 0,
+        engines: std::collections::BTreeMap::new(),
+    };
     Report { proof: Some(proof), generation, ..running(version) }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use watchpost_core::id::{SensorId, WorkspaceId, ZoneId};
 use watchpost_core::sensor::{Sensor, SensorKind};
+use watchpost_core::settings::SensorSettings;
 use watchpost_core::time::Timestamp;
 
 use crate::cells::{Cells, to_json};
@@ -32,6 +33,10 @@ struct Facts {
     delayed: bool,
     removed_from_directory: bool,
     settings_generation: u64,
+    #[serde(default)]
+    settings: SensorSettings,
+    #[serde(default)]
+    directory_object: Option<String>,
 }
 
 impl Facts {
@@ -43,6 +48,8 @@ impl Facts {
             delayed: sensor.delayed,
             removed_from_directory: sensor.removed_from_directory,
             settings_generation: sensor.settings_generation,
+            settings: sensor.settings.clone(),
+            directory_object: sensor.directory_object.clone(),
         }
     }
 }
@@ -188,6 +195,8 @@ fn read(cells: &Cells<'_>) -> Result<SensorRow, StoreError> {
     sensor.delayed = facts.delayed;
     sensor.removed_from_directory = facts.removed_from_directory;
     sensor.settings_generation = facts.settings_generation;
+    sensor.settings = facts.settings;
+    sensor.directory_object = facts.directory_object;
     sensor.last_contact = cells.optional_instant("last_seen_at")?;
     sensor.last_config_pull = cells.optional_instant("last_pulled_at")?;
     sensor.report = cells.json("report")?;

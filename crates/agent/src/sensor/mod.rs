@@ -118,15 +118,10 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     let sigma = Sigma::load(&settings.release.join("rules"))?;
     report_rules(sigma.rules(), &release);
     let status = SensorStatus {
-        version: release.version,
-        pid: std::process::id(),
-        ready: false,
         rules_loaded: sigma.rules().loaded,
         rules_failed: sigma.rules().failed,
         rules_sha256: sigma.rules().sha256.clone(),
-        proof: None,
-        alert_count: 0,
-        conditions: std::collections::BTreeSet::new(),
+        ..SensorStatus::starting(release.version, std::process::id())
     };
     let sink = Sink::open(&state).map_err(broken)?;
     let tail = Tail::new(config.audit_log, sink.place());

@@ -64,6 +64,7 @@ async fn converse(
                     tracing::warn!(generation, "too many canaries are asked for; this one is dropped");
                 }
             }
+            Some(Ask::Configure { .. } | Ask::LoadRules { .. } | Ask::Evidence | Ask::EvidenceTaken { .. }) => {}
             Some(Ask::Watch) | None => {
                 let line = status.borrow_and_update().clone();
                 timeout(PATIENCE, write_line(&mut write, &line)).await.map_err(std::io::Error::from)??;
@@ -80,17 +81,7 @@ mod tests {
     use watchpost_core::version::Version;
 
     fn status() -> SensorStatus {
-        SensorStatus {
-            version: Version::new(2, 255, 1, 0),
-            pid: 1,
-            ready: false,
-            rules_loaded: 0,
-            rules_failed: 0,
-            rules_sha256: String::new(),
-            proof: None,
-            alert_count: 0,
-            conditions: Default::default(),
-        }
+        SensorStatus::starting(Version::new(2, 255, 1, 0), 1)
     }
 
     #[tokio::test]

@@ -188,7 +188,14 @@ impl Worker {
         tracing::info!(generation, rules_loaded, rules_failed, "the canary was detected");
         self.status.send_modify(|status| {
             let version = status.version;
-            status.proof = Some(DetectionProof { generation, version, detected_at, rules_loaded, rules_failed });
+            status.proof = Some(DetectionProof {
+                generation,
+                version,
+                detected_at,
+                rules_loaded,
+                rules_failed,
+                engines: std::collections::BTreeMap::new(),
+            });
         });
     }
 

@@ -17,10 +17,12 @@ use http::header::{CONTENT_TYPE, HOST, RANGE, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use watchpost_core::facts::Measurements;
 use watchpost_core::sync::Report;
 use watchpost_protocol::limits::REPLY_BYTES;
 use watchpost_protocol::{
-    Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest, limits::COME_BACK_AFTER, paths,
+    Code, EnrollReply, EnrollRequest, ErrorReply, EvidenceReply, EvidenceRequest, SyncReply, SyncRequest,
+    limits::COME_BACK_AFTER, paths,
 };
 
 use self::connection::Connector;
@@ -85,9 +87,18 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses, cannot be reached, or answers nonsense.
-    pub async fn sync(&self, report: &Report) -> Result<SyncReply, TransportError> {
-        let bytes = self.post("checking in", paths::SYNC, SyncRequest::encode(report)).await?;
+    pub async fn sync(&self, report: &Report, measurements: &Measurements) -> Result<SyncReply, TransportError> {
+        let bytes = self.post("checking in", paths::SYNC, SyncRequest::encode(report, measurements)).await?;
         SyncReply::from_bytes(&bytes).map_err(TransportError::unreadable)
+    }
+
+    /// Sends one batch of evidence, in its JSON form. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn send_evidence(&self, batch: Vec<u8>) -> Result<EvidenceReply, TransportError> {
+        let bytes = self.post("sending evidence", paths::EVIDENCE, EvidenceRequest::encode(batch)).await?;
+        EvidenceReply::from_bytes(&bytes).map_err(TransportError::unreadable)
     }
 
     /// Fetches a small file, such as metadata, of at most `limit` bytes. `None`: the server has no such file.

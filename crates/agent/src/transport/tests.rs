@@ -127,7 +127,7 @@ async fn pair(scripts: Vec<Script>, timeouts: Timeouts) -> (Client, Double) {
 /// What a check-in comes to when this is all the server answers.
 async fn sync_against(answer: Vec<u8>, then: End) -> Result<SyncReply, TransportError> {
     let (client, _double) = pair(vec![Script { answers: vec![answer], then }], Timeouts::default()).await;
-    client.sync(&Report::default()).await
+    client.sync(&Report::default(), &Measurements::default()).await
 }
 
 fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -150,7 +150,10 @@ fn good() -> Vec<u8> {
 #[tokio::test]
 async fn another_key_is_refused_as_untrusted_before_anything_is_said() {
     let double = double(&[&rustls::version::TLS13], vec![Script { answers: vec![good()], then: End::Close }]).await;
-    let error = client_of(&double.address, [9; 32], Timeouts::default()).sync(&Report::default()).await.unwrap_err();
+    let error = client_of(&double.address, [9; 32], Timeouts::default())
+        .sync(&Report::default(), &Measurements::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::Untrusted { .. }), "{error:?}");
     assert!(double.requests.lock().unwrap().is_empty());
 }
@@ -163,7 +166,7 @@ async fn the_right_certificate_without_its_key_is_refused_as_untrusted() {
     let scripts = vec![Script { answers: vec![good()], then: End::Close }];
     let double = serve(&[&rustls::version::TLS13], stolen, key_hash, scripts).await;
     let client = client_of(&double.address, key_hash, Timeouts::default());
-    let error = client.sync(&Report::default()).await.unwrap_err();
+    let error = client.sync(&Report::default(), &Measurements::default()).await.unwrap_err();
     assert!(matches!(error, TransportError::Untrusted { .. }), "{error:?}");
     assert!(double.requests.lock().unwrap().is_empty());
 }
@@ -171,7 +174,10 @@ async fn the_right_certificate_without_its_key_is_refused_as_untrusted() {
 #[tokio::test]
 async fn an_old_tls_no_tls_and_no_server_are_told_apart() {
     let old = double(&[&rustls::version::TLS12], vec![Script { answers: vec![], then: End::Close }]).await;
-    let error = client_of(&old.address, old.key_hash, Timeouts::default()).sync(&Report::default()).await.unwrap_err();
+    let error = client_of(&old.address, old.key_hash, Timeouts::default())
+        .sync(&Report::default(), &Measurements::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
 
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -181,15 +187,23 @@ async fn an_old_tls_no_tls_and_no_server_are_told_apart() {
         stream.write_all(b"220 mail.test ESMTP\r\n").await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
-    let error = client_of(&address, [0; 32], Timeouts::default()).sync(&Report::default()).await.unwrap_err();
+    let error = client_of(&address, [0; 32], Timeouts::default())
+        .sync(&Report::default(), &Measurements::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
 
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let error = client_of(&closed, [0; 32], Timeouts::default()).sync(&Report::default()).await.unwrap_err();
+    let error = client_of(&closed, [0; 32], Timeouts::default())
+        .sync(&Report::default(), &Measurements::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
 
-    let error =
-        client_of("no-such-host.invalid:1", [0; 32], Timeouts::default()).sync(&Report::default()).await.unwrap_err();
+    let error = client_of("no-such-host.invalid:1", [0; 32], Timeouts::default())
+        .sync(&Report::default(), &Measurements::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::Dns { .. }), "{error:?}");
 
     let identity = Identity::generate(NOW).unwrap();
@@ -207,12 +221,13 @@ async fn a_silent_server_is_a_timeout_wherever_it_falls_silent() {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = mute.local_addr().unwrap().to_string();
     let short = Timeouts { handshake: Duration::from_millis(100), ..Timeouts::default() };
-    let error = client_of(&address, [0; 32], short).sync(&Report::default()).await.unwrap_err();
+    let error =
+        client_of(&address, [0; 32], short).sync(&Report::default(), &Measurements::default()).await.unwrap_err();
     assert!(matches!(error, TransportError::Timeout { doing: "the TLS handshake", .. }), "{error:?}");
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 1].to_vec();
     for answer in [Vec::new(), b"HTTP/1.1 200 OK\r\n".to_vec(), cut(good())] {
         let (client, _double) = pair(vec![Script { answers: vec![answer], then: End::Hang }], impatient()).await;
-        let error = client.sync(&Report::default()).await.unwrap_err();
+        let error = client.sync(&Report::default(), &Measurements::default()).await.unwrap_err();
         assert!(matches!(error, TransportError::Timeout { doing: "checking in", .. }), "{error:?}");
     }
 }
@@ -284,11 +299,11 @@ async fn one_connection_serves_many_requests_and_a_closed_one_is_replaced() {
         Script { answers: vec![good()], then: End::Hang },
     ];
     let (client, double) = pair(scripts, Timeouts::default()).await;
-    client.sync(&Report::default()).await.unwrap();
+    client.sync(&Report::default(), &Measurements::default()).await.unwrap();
     assert_eq!(client.fetch("/v1/image/metadata/9.root.json", 100).await.unwrap(), None);
-    client.sync(&Report::default()).await.unwrap();
+    client.sync(&Report::default(), &Measurements::default()).await.unwrap();
     assert_eq!(*double.connections.lock().unwrap(), 1);
-    client.sync(&Report::default()).await.unwrap();
+    client.sync(&Report::default(), &Measurements::default()).await.unwrap();
     assert_eq!(*double.connections.lock().unwrap(), 2);
 }
 

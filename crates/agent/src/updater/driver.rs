@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use watchpost_clock::Clock;
+use watchpost_core::facts::Measurements;
 use watchpost_core::sync::{DetectionProof, Report, TargetRef};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::{Command, Death, Event, Machine, Release, Running};
@@ -110,6 +111,12 @@ impl Driver {
             operating_system: self.operating_system.clone(),
             ..self.machine.report()
         }
+    }
+
+    /// What this host measures beside.
+    #[must_use]
+    pub(super) fn measurements(&self) -> Measurements {
+        self.status.as_ref().map(|status| status.measurements.clone()).unwrap_or_default()
     }
 
     /// A check-in was answered.

@@ -247,12 +247,12 @@ impl Session {
         if self.check_in_at().is_none_or(|at| at > now) {
             return;
         }
-        let report = self.driver.report();
+        let (report, measurements) = (self.driver.report(), self.driver.measurements());
         self.pace.began(now);
         self.sent = Some(report.clone());
         let (client, replies) = (self.client.clone(), self.replies.0.clone());
         tokio::spawn(async move {
-            let answer = client.sync(&report).await;
+            let answer = client.sync(&report, &measurements).await;
             // Nobody waits any more: the session has ended.
             let _ = replies.send(answer).await;
         });

@@ -229,6 +229,7 @@ impl<'s> Host<'s> {
             detected_at: now,
             rules_loaded: RULES,
             rules_failed: 0,
+            engines: std::collections::BTreeMap::new(),
         };
         (!is_deaf).then_some(Event::ProofSeen(proof))
     }

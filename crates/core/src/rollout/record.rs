@@ -106,7 +106,7 @@ impl UpdateRecord {
             target,
             cleared,
             retry,
-            settings_generation: self.desired.settings_generation,
+            ..Desired::default()
         };
     }
 

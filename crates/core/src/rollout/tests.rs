@@ -68,7 +68,14 @@ impl Fixture {
             version: Some(version),
             service: ServiceState::Running,
             update: UpdateProgress::AwaitingClearance { version, switched_at: now },
-            proof: Some(DetectionProof { generation, version, detected_at: now, rules_loaded: 6, rules_failed: 0 }),
+            proof: Some(DetectionProof {
+                generation,
+                version,
+                detected_at: now,
+                rules_loaded: 6,
+                rules_failed: 0,
+                engines: std::collections::BTreeMap::new(),
+            }),
             generation,
             ..Report::default()
         };

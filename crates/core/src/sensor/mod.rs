@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::{Issue, IssueType};
 use crate::id::{SensorId, WorkspaceId};
 use crate::rollout::UpdateRecord;
+use crate::settings::SensorSettings;
 use crate::sync::Report;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -45,6 +46,10 @@ pub struct Sensor {
     pub removed_from_directory: bool,
     /// Generation of the settings it should have.
     pub settings_generation: u64,
+    /// The settings it should have.
+    pub settings: SensorSettings,
+    /// The directory object of its domain controller, in lower-case hex; `None` until it was looked up (A9).
+    pub directory_object: Option<String>,
     /// The last check-in.
     pub last_contact: Option<Timestamp>,
     /// The last check-in that pulled configuration.
@@ -73,6 +78,8 @@ impl Sensor {
             created_at,
             removed_from_directory: false,
             settings_generation: 0,
+            settings: SensorSettings::default(),
+            directory_object: None,
             last_contact: None,
             last_config_pull: None,
             report: Report::default(),

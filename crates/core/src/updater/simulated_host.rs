@@ -296,6 +296,7 @@ impl Host {
             detected_at: self.now,
             rules_loaded: 6,
             rules_failed: 0,
+            engines: std::collections::BTreeMap::new(),
         }));
     }
 

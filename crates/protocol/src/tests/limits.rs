@@ -2,17 +2,21 @@
 
 use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest, WireError, limits, wire};
 use prost::Message as _;
+use watchpost_core::facts::Measurements;
 use watchpost_core::sync::{Report, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
 /// A report that is taken, as protobuf.
 fn report() -> wire::Report {
-    wire::SyncRequest::decode(SyncRequest::encode(&Report::default()).as_slice()).unwrap().report.unwrap()
+    wire::SyncRequest::decode(SyncRequest::encode(&Report::default(), &Measurements::default()).as_slice())
+        .unwrap()
+        .report
+        .unwrap()
 }
 
 fn read(report: wire::Report) -> Result<SyncRequest, WireError> {
-    let raw = wire::SyncRequest { protocol_version: 1, report: Some(report) };
+    let raw = wire::SyncRequest { protocol_version: 1, report: Some(report), measurements: Vec::new() };
     SyncRequest::from_bytes(&raw.encode_to_vec())
 }
 
@@ -109,7 +113,7 @@ fn a_long_reason_never_keeps_a_host_from_checking_in() {
         reason,
         at: Timestamp::from_millis(1),
     };
-    let bytes = SyncRequest::encode(&Report { update, ..Report::default() });
+    let bytes = SyncRequest::encode(&Report { update, ..Report::default() }, &Measurements::default());
     let read = SyncRequest::from_bytes(&bytes).unwrap();
     let UpdateProgress::Failed { reason, .. } = read.report.update else { panic!("another step") };
     assert!(reason.starts_with("line é") && reason.chars().count() == limits::TEXT_CHARS);

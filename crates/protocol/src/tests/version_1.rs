@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest};
 use proptest::prelude::*;
+use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
@@ -27,7 +28,12 @@ fn check<M: Debug + PartialEq>(name: &str, written: &[u8], read: impl Fn(&[u8]) 
 }
 
 fn check_report(name: &str, report: &Report) {
-    check(name, &SyncRequest::encode(report), |bytes| SyncRequest::from_bytes(bytes).unwrap().report, report);
+    check(
+        name,
+        &SyncRequest::encode(report, &Measurements::default()),
+        |bytes| SyncRequest::from_bytes(bytes).unwrap().report,
+        report,
+    );
 }
 
 #[test]
@@ -74,13 +80,21 @@ fn check_ins_of_every_step() {
             service: ServiceState::Starting,
             update: awaiting,
             bad_versions: BTreeSet::from([Version::new(2, 254, 9, 9), Version::new(2, 254, 10, 1)]),
-            proof: Some(DetectionProof { generation: 3, version, detected_at: AT, rules_loaded: 6, rules_failed: 1 }),
+            proof: Some(DetectionProof {
+                generation: 3,
+                version,
+                detected_at: AT,
+                rules_loaded: 6,
+                rules_failed: 1,
+                engines: std::collections::BTreeMap::new(),
+            }),
             generation: 3,
             settings_generation: 2,
             pulled_configuration: true,
             conditions: BTreeSet::from(["someNetworkTrafficNotAnalyzed".into()]),
             alert_count: 300,
             operating_system: "Debian 13".into(),
+            ..Report::default()
         },
     );
     let failed = UpdateProgress::Failed { version, reverted: true, reason: "it did not get ready".into(), at: AT };
@@ -101,6 +115,7 @@ fn answers_and_refusals() {
             cleared: true,
             retry: true,
             settings_generation: 2,
+            ..Desired::default()
         },
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);

@@ -28,15 +28,10 @@ fn worker(folder: &Path, rules: &Path, clock: &Clock) -> (Worker, watch::Receive
     let sigma = Sigma::load(rules).unwrap();
     let sink = Sink::open(folder).unwrap();
     let (publish, seen) = watch::channel(SensorStatus {
-        version: Version::new(2, 255, 1, 0),
-        pid: 1,
-        ready: false,
         rules_loaded: sigma.rules().loaded,
         rules_failed: sigma.rules().failed,
-        rules_sha256: String::new(),
-        proof: None,
         alert_count: sink.alert_count(),
-        conditions: BTreeSet::new(),
+        ..SensorStatus::starting(Version::new(2, 255, 1, 0), 1)
     });
     let tail = Tail::new(folder.join("audit.json"), sink.place());
     (Worker::new(tail, Pipeline::new(Box::new(sigma)), sink, clock.clone(), publish), seen)

@@ -93,7 +93,14 @@ impl Life {
             Command::Prove { generation } => {
                 if let Running::Release(at) = self.running {
                     let (version, detected_at) = (at.version, self.now);
-                    let proof = DetectionProof { generation, version, detected_at, rules_loaded: 6, rules_failed: 0 };
+                    let proof = DetectionProof {
+                        generation,
+                        version,
+                        detected_at,
+                        rules_loaded: 6,
+                        rules_failed: 0,
+                        engines: std::collections::BTreeMap::new(),
+                    };
                     events.push_back(Event::ProofSeen(proof));
                 }
             }

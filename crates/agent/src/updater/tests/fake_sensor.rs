@@ -80,15 +80,9 @@ async fn answer(
     mode: String,
 ) {
     let mut status = SensorStatus {
-        version: release.version,
-        pid: std::process::id(),
         ready: mode != "hang",
         rules_loaded: 6,
-        rules_failed: 0,
-        rules_sha256: String::new(),
-        proof: None,
-        alert_count: 0,
-        conditions: std::collections::BTreeSet::new(),
+        ..SensorStatus::starting(release.version, std::process::id())
     };
     loop {
         let counted = fs::read_to_string(alerts(&root)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
@@ -101,10 +95,17 @@ async fn answer(
             Ok(Ok(Some(Ask::Watch))) => {}
             Ok(Ok(Some(Ask::Prove { generation }))) if mode != "blind" => {
                 let (version, detected_at) = (release.version, START);
-                status.proof =
-                    Some(DetectionProof { generation, version, detected_at, rules_loaded: 6, rules_failed: 0 });
+                status.proof = Some(DetectionProof {
+                    generation,
+                    version,
+                    detected_at,
+                    rules_loaded: 6,
+                    rules_failed: 0,
+                    engines: std::collections::BTreeMap::new(),
+                });
             }
-            Ok(Ok(Some(Ask::Prove { .. }))) => {}
+            Ok(Ok(Some(Ask::Configure { generation, .. }))) => status.settings_generation = generation,
+            Ok(Ok(Some(Ask::Prove { .. } | Ask::LoadRules { .. } | Ask::Evidence | Ask::EvidenceTaken { .. }))) => {}
             Ok(Ok(None) | Err(_)) => return,
         }
         if write_line(&mut to, &status).await.is_err() {

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use watchpost_agent::identity::Identity;
 use watchpost_agent::transport::TransportError;
 use watchpost_core::access_key::{AccessKey, AccessSecret};
+use watchpost_core::facts::Measurements;
 use watchpost_core::sync::Report;
 use watchpost_core::time::Timestamp;
 use watchpost_fleet_sim::SimSensor;
@@ -80,7 +81,7 @@ impl Running {
 }
 
 fn check_in() -> Vec<u8> {
-    SyncRequest::encode(&Report::default())
+    SyncRequest::encode(&Report::default(), &Measurements::default())
 }
 
 #[tokio::test]
