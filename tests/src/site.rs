@@ -2,20 +2,25 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use watchpost_clock::Stepper;
+use watchpost_core::time::Timestamp;
 
 use crate::tools::{self, binary};
 
 /// Set in the process that has mounts of its own.
 const INSIDE: &str = "WATCHPOST_TEST_HAS_OWN_MOUNTS";
+/// The host's name on the clock.
+const HOST_PARTY: &str = "host";
 /// How long an effect may take to show.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Lines of a log that a failed test shows.
@@ -95,6 +100,7 @@ pub struct Site {
     token: String,
     client: reqwest::Client,
     processes: Vec<Child>,
+    held: Arc<AtomicBool>,
 }
 
 fn text(path: &Path) -> String {
@@ -113,6 +119,8 @@ impl Site {
     pub async fn found(server_mib: u32, host_mib: u32) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir()?;
+        // The packet engine runs as somebody else, who has to pass this folder.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711))?;
         let stepper = Arc::new(Stepper::create(&dir.path().join("clock"), Duration::ZERO)?);
         for (name, mib) in [("server", server_mib), ("host", host_mib)] {
             std::fs::create_dir(dir.path().join(name))?;
@@ -130,6 +138,7 @@ impl Site {
             token: String::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
             processes: Vec::new(),
+            held: Arc::default(),
         };
         let (keys, repository, data) = (site.path("keys"), site.path("author"), site.path("server/data"));
         site.watchpost(&["release", "keys", "--keys", &keys, "--repository", &repository])?;
@@ -141,9 +150,20 @@ impl Site {
         (site.access_key, site.token) = (field("accessKey")?, field("apiToken")?);
         let config = field("config")?;
         site.start("watchpost", &["serve", "--config", &config], "control-plane")?;
-        tokio::spawn(step(site.stepper.clone()));
+        tokio::spawn(step(site.stepper.clone(), site.held.clone()));
         site.until("status", "an answer", |_| true).await?;
         Ok(site)
+    }
+
+    /// Holds the hand on the clock: time passes as it does on the wall, until it is let go.
+    pub fn hold(&self, is_held: bool) {
+        self.held.store(is_held, Ordering::SeqCst);
+    }
+
+    /// What time it is here.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.stepper.now()
     }
 
     /// A path in the folder of this site.
@@ -182,15 +202,24 @@ impl Site {
     /// # Errors
     /// When setup fails or the updater cannot be started.
     pub fn bring_up_host(&mut self) -> anyhow::Result<()> {
-        let (root, key, log) = (text(&self.host()), self.path("access-key"), self.path("audit.jsonl"));
-        std::fs::write(&key, &self.access_key)?;
+        let log = self.path("audit.jsonl");
         std::fs::write(&log, "")?;
+        let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example"];
+        self.set_up_host("DC01", &[&facts[..], &["--audit-log", &log]].concat())
+    }
+
+    /// Sets the host up under this name, with these facts, and starts its updater.
+    ///
+    /// # Errors
+    /// When setup fails or the updater cannot be started.
+    pub fn set_up_host(&mut self, name: &str, facts: &[&str]) -> anyhow::Result<()> {
+        let (root, key) = (text(&self.host()), self.path("access-key"));
+        std::fs::write(&key, &self.access_key)?;
         let mut setup = Command::new(binary("watchpost-updater")?);
         setup.args(["setup", "--quiet", "--root", &root, "--server", &self.gateway, "--access-key-file", &key]);
-        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--audit-log", &log, "--name", "DC01"]);
-        setup.args(["--type", "domainControllerIntegrated", "--domain", "corp.example"]);
+        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
         tools::run(&mut setup, "cargo build")?;
-        self.start("watchpost-updater", &["run", "--root", &root], "host-DC01")
+        self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.
@@ -202,8 +231,10 @@ impl Site {
         std::fs::create_dir_all(source.join("bin"))?;
         std::fs::copy(binary("watchpost-sensor")?, source.join("bin/watchpost-sensor"))?;
         let rules = tools::checkout().join("content/rules");
-        let mut copy = Command::new("cp");
-        tools::run(copy.arg("-r").arg(&rules).arg(source.join("rules")), "apt-get install coreutils")?;
+        for (from, to) in [(rules.clone(), "rules"), (tools::checkout().join("content/suricata"), "suricata")] {
+            let mut copy = Command::new("cp");
+            tools::run(copy.arg("-r").arg(from).arg(source.join(to)), "apt-get install coreutils")?;
+        }
         let release = json!({
             "version": version, "kind": "minor", "notes": "", "minimumBaseVersion": null,
             "rulesExpected": std::fs::read_dir(rules)?.count(), "needs": { "fileDescriptors": 64 },
@@ -231,6 +262,16 @@ impl Site {
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.portal);
         Ok(self.client.get(url).bearer_auth(&self.token).send().await?.json().await?)
+    }
+
+    /// One PATCH of the API: its status and what it answered.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no JSON.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let url = format!("{}/api/v1/{path}", self.portal);
+        let answer = self.client.patch(url).bearer_auth(&self.token).json(body).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
     }
 
     /// One POST of the API: its status and what it answered.
@@ -273,7 +314,7 @@ impl Site {
     #[must_use]
     pub fn host_log(&self) -> String {
         let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-        read(self.host().join("updater/updater.log")) + &read(self.dir.path().join("host-DC01.log"))
+        read(self.host().join("updater/updater.log")) + &read(self.dir.path().join(format!("{HOST_PARTY}.log")))
     }
 
     /// The pid of the host's sensor, as its lock names it.
@@ -307,9 +348,12 @@ fn end(log: &str) -> String {
 }
 
 /// The hand on the clock, for as long as the test lives.
-async fn step(stepper: Arc<Stepper>) {
+async fn step(stepper: Arc<Stepper>, held: Arc<AtomicBool>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        if held.load(Ordering::SeqCst) {
+            continue;
+        }
         let Some(due) = stepper.next_wake_within(TOGETHER) else { continue };
         let now = stepper.now();
         let _ = stepper.step_to(now + due.since(now).min(STEP));

@@ -23,8 +23,30 @@ const PACKAGES: &[(&str, Seen)] = &[
     ("cabextract", Seen::Command(&["cabextract", "--version"])),
     ("chromium", Seen::File("/usr/bin/chromium")),
     ("fonts-dejavu-core", Seen::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")),
+    ("iproute2", Seen::Command(&["ip", "-V"])),
+    ("krb5-user", Seen::File("/usr/bin/kinit")),
+    ("ldap-utils", Seen::File("/usr/bin/ldapsearch")),
+    ("ldb-tools", Seen::File("/usr/bin/ldbsearch")),
+    ("nftables", Seen::File("/usr/sbin/nft")),
+    ("samba", Seen::File("/usr/sbin/samba")),
+    ("samba-ad-provision", Seen::File("/usr/share/samba/setup/provision.ldif")),
+    ("samba-dsdb-modules", Seen::Command(&["dpkg-query", "--show", "samba-dsdb-modules"])),
+    ("samba-vfs-modules", Seen::Command(&["dpkg-query", "--show", "samba-vfs-modules"])),
+    ("smbclient", Seen::File("/usr/bin/smbclient")),
+    ("tcpreplay", Seen::File("/usr/bin/tcpreplay")),
+    ("util-linux", Seen::Command(&["setpriv", "--version"])),
+    ("winbind", Seen::File("/usr/sbin/winbindd")),
     ("python3-venv", Seen::Command(&["python3", "-c", "import ensurepip, venv"])),
 ];
+
+/// What comes from Debian's backports: the release's own Suricata is a generation behind.
+const BACKPORTS: &[(&str, Seen)] = &[("suricata", Seen::Command(&["suricata", "-V"]))];
+
+/// The suite of the backports of the Debian release that the tests are run on.
+const BACKPORTS_SUITE: &str = "bookworm-backports";
+
+/// Where apt reads of that suite.
+const BACKPORTS_LIST: &str = "/etc/apt/sources.list.d/watchpost-backports.sources";
 
 /// The independent TUF client that the tests verify both repositories with.
 const TUF_VERSION: &str = "7.0.1";
@@ -56,34 +78,74 @@ pub(crate) fn deny(root: &Path) -> PathBuf {
 }
 
 fn debian_packages(root: &Path) -> Result<()> {
-    let missing = missing_packages(|seen| match seen {
+    let is_there = |seen: &Seen| match seen {
         Seen::File(file) => Path::new(file).exists(),
         Seen::Command(words) => {
             words.split_first().is_some_and(|(program, rest)| run::succeeds(&mut run::command(root, program, rest)))
         }
-    });
-    if missing.is_empty() {
+    };
+    let missing = missing_packages(PACKAGES, is_there);
+    let backports = missing_packages(BACKPORTS, is_there);
+    if missing.is_empty() && backports.is_empty() {
         return Ok(());
     }
-    let wanted = missing.join(" ");
+    let wanted = [missing.as_slice(), backports.as_slice()].concat().join(" ");
     if !run::succeeds(&mut run::command(root, "apt-get", &["--version"])) {
         bail!(
             "missing: {wanted}. There is no apt-get here: install what these Debian packages hold, then run this again"
         );
     }
     if run::output(&mut run::command(root, "id", &["-u"]))?.trim() != "0" {
-        bail!("missing: {wanted}. Only root may install: `sudo apt-get install {wanted}`, then run this again");
+        bail!("missing: {wanted}. Only root may install: `sudo apt-get install -t {BACKPORTS_SUITE} {wanted}`, then run this again");
     }
     let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
     install.extend(&missing);
+    let by_hand = || format!("install by hand, then run this again: {wanted}");
     println!("setup: apt-get install {wanted}");
+    add_backports(&backports)?;
     run::succeed(&mut apt(root, &["update", "-q"]))?;
-    run::succeed(&mut apt(root, &install)).with_context(|| format!("install by hand, then run this again: {wanted}"))
+    if !missing.is_empty() {
+        run::succeed(&mut apt(root, &install)).with_context(by_hand)?;
+    }
+    if !backports.is_empty() {
+        let mut install = vec!["install", "-y", "-q", "--no-install-recommends", "-t", BACKPORTS_SUITE];
+        install.extend(&backports);
+        run::succeed(&mut apt(root, &install)).with_context(by_hand)?;
+    }
+    Ok(())
 }
 
-/// The packages that `is_there` does not see.
-fn missing_packages(is_there: impl Fn(&Seen) -> bool) -> Vec<&'static str> {
-    PACKAGES.iter().filter(|(_, seen)| !is_there(seen)).map(|(package, _)| *package).collect()
+/// Makes apt read the backports from wherever it reads the release itself, unless it does already.
+fn add_backports(wanted: &[&str]) -> Result<()> {
+    let folder = Path::new("/etc/apt/sources.list.d");
+    if wanted.is_empty() || reads_backports(folder) {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(folder.join("debian.sources"))
+        .with_context(|| format!("add {BACKPORTS_SUITE} to apt's sources, then run this again"))?;
+    std::fs::write(BACKPORTS_LIST, backports_of(&text)).with_context(|| format!("{BACKPORTS_LIST} cannot be written"))
+}
+
+fn reads_backports(folder: &Path) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "sources" || extension == "list"))
+        .any(|file| std::fs::read_to_string(file.path()).is_ok_and(|text| text.contains(BACKPORTS_SUITE)))
+}
+
+/// The first stanza of apt's own sources, asking for the backports.
+fn backports_of(sources: &str) -> String {
+    let stanza = sources.split("\n\n").next().unwrap_or_default();
+    let lines = stanza.lines().map(|line| match line.strip_prefix("Suites:") {
+        Some(_) => format!("Suites: {BACKPORTS_SUITE}"),
+        None => line.to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Those of `packages` that `is_there` does not see.
+fn missing_packages(packages: &[(&'static str, Seen)], is_there: impl Fn(&Seen) -> bool) -> Vec<&'static str> {
+    packages.iter().filter(|(_, seen)| !is_there(seen)).map(|(package, _)| *package).collect()
 }
 
 fn apt(root: &Path, arguments: &[&str]) -> Command {
@@ -137,9 +199,16 @@ mod tests {
 
     #[test]
     fn only_what_is_not_seen_is_missing() {
-        assert!(missing_packages(|_| true).is_empty());
-        let without_files = missing_packages(|seen| matches!(seen, Seen::Command(_)));
-        assert_eq!(without_files, ["chromium", "fonts-dejavu-core"]);
+        assert!(missing_packages(PACKAGES, |_| true).is_empty());
+        let packages = [("here", Seen::Command(&["here"])), ("gone", Seen::File("/gone"))];
+        assert_eq!(missing_packages(&packages, |seen| matches!(seen, Seen::Command(_))), ["gone"]);
+    }
+
+    #[test]
+    fn the_backports_are_read_from_where_the_release_is_read() {
+        let sources = "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n\nTypes: deb\nSuites: other\n";
+        let wanted = "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\n";
+        assert_eq!(backports_of(sources), wanted);
     }
 
     #[test]

@@ -33,8 +33,12 @@ pub struct HostConfig {
     pub server_key_sha256: String,
     /// SHA-256 (lower-case hex) of the director repository's first root.
     pub director_root_sha256: String,
-    /// The audit log (JSON lines) that the sensor watches.
-    pub audit_log: PathBuf,
+    /// The audit log (JSON lines) that the sensor watches; a network sensor has none.
+    #[serde(default)]
+    pub audit_log: Option<PathBuf>,
+    /// The user that engines run as where the sensor itself runs as root.
+    #[serde(default)]
+    pub engine_user: Option<String>,
     /// Whether this sensor asks for the delayed ring.
     #[serde(default)]
     pub delayed: bool,
@@ -129,7 +133,8 @@ mod tests {
             server: "127.0.0.1:8443".into(),
             server_key_sha256: "00".repeat(32),
             director_root_sha256: "11".repeat(32),
-            audit_log: "/var/log/samba/audit.json".into(),
+            audit_log: Some("/var/log/samba/audit.json".into()),
+            engine_user: None,
             delayed: false,
         }
     }

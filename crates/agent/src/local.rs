@@ -195,6 +195,19 @@ impl SensorLink {
     /// # Errors
     /// When the socket fails or the line is not a status.
     pub async fn next_status(&mut self) -> Result<Option<SensorStatus>, LocalError> {
+        while let Some(said) = self.next().await? {
+            if let Say::Status(status) = said {
+                return Ok(Some(*status));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the sensor says next; `None` when it has closed the socket. Safe to cancel.
+    ///
+    /// # Errors
+    /// When the socket fails or the line is nothing that a sensor says.
+    pub async fn next(&mut self) -> Result<Option<Say>, LocalError> {
         self.lines.next().await
     }
 }

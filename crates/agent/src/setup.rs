@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use watchpost_clock::Clock;
 use watchpost_core::access_key::{AccessKey, AccessKeyParseError};
 use watchpost_core::id::SensorId;
+use watchpost_core::sensor::SensorKind;
 use watchpost_protocol::{Code, EnrollReply, EnrollRequest};
 
 use crate::host::disk::{Disk, read_limited};
@@ -70,8 +71,10 @@ pub struct Setup {
     pub site: Option<String>,
     /// Its zone.
     pub zone: Option<String>,
-    /// The audit log it watches.
-    pub audit_log: PathBuf,
+    /// The audit log it watches; needed by identity sensors that stand on what they watch.
+    pub audit_log: Option<PathBuf>,
+    /// The user that engines run as.
+    pub engine_user: Option<String>,
     /// Whether it asks for the delayed ring.
     pub delayed: bool,
 }
@@ -96,6 +99,9 @@ pub enum SetupError {
     /// The address is not one.
     #[error("“{0}” is no address of a server: write https://host:port")]
     Server(String),
+    /// A sensor that stands on what it watches has no audit log.
+    #[error("a sensor of type {0} follows an audit log: name it with --audit-log")]
+    NoAuditLog(String),
     /// The host's folders cannot be made.
     #[error("the host's folders cannot be made")]
     Folders(#[from] VersionError),
@@ -135,6 +141,10 @@ impl SetupError {
 /// # Errors
 /// When a value is wrong, the disk fails, or the server refuses. Nothing is half done: run it again.
 pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError> {
+    let kind = SensorKind::from_word(&setup.sensor_type);
+    if setup.audit_log.is_none() && kind.is_some_and(SensorKind::follows_audit_log) {
+        return Err(SetupError::NoAuditLog(setup.sensor_type.clone()));
+    }
     let key = read_key(&setup.key)?;
     let server = server_address(&setup.server)?;
     let image_root = read_needed("the image root", &setup.image_root, IMAGE_ROOT_BYTES)?;
@@ -170,7 +180,8 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         server,
         server_key_sha256: hex::encode(key.server_key),
         director_root_sha256: hex::encode(key.director_root),
-        audit_log: absolute(&setup.audit_log)?,
+        audit_log: setup.audit_log.as_deref().map(absolute).transpose()?,
+        engine_user: setup.engine_user.clone(),
         delayed: setup.delayed,
     };
     // Last: a host with settings is a host that is set up.

@@ -50,7 +50,8 @@ impl Host {
             server: "127.0.0.1:1".into(),
             server_key_sha256: String::new(),
             director_root_sha256: String::new(),
-            audit_log: host.root().join("audit.json"),
+            audit_log: Some(host.root().join("audit.json")),
+            engine_user: None,
             delayed: false,
         };
         config.write(host.root()).unwrap();

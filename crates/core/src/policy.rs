@@ -199,6 +199,8 @@ pub struct ResourcePolicy {
     pub checked_every: Duration,
     /// Breaches in a row after which the sensor is stopped and started again (L: 3).
     pub breaches: u32,
+    /// Less of the sensor's disk free than this is low, in percent (P: 10 %).
+    pub disk_low_percent: u32,
     /// Processor time of generation 3 at most, in percent (L: 30 %).
     pub v3_processor_percent: u32,
     /// Memory of generation 3 at most, in bytes (L: 1.5 GB).
@@ -211,6 +213,7 @@ impl Default for ResourcePolicy {
             kept_free_percent: 15,
             checked_every: Duration::from_secs(10),
             breaches: 3,
+            disk_low_percent: 10,
             v3_processor_percent: 30,
             v3_memory: GIBIBYTE * 3 / 2,
         }

@@ -87,9 +87,13 @@ struct SetupArguments {
     /// The zone of that site.
     #[arg(long)]
     zone: Option<String>,
-    /// The audit log (JSON lines) it watches (mandatory).
+    /// The audit log (JSON lines) it watches (mandatory for sensors on domain controllers, AD FS, AD CS and Entra
+    /// Connect servers).
     #[arg(long)]
-    audit_log: PathBuf,
+    audit_log: Option<PathBuf>,
+    /// The user that Suricata runs as where the sensor runs as root.
+    #[arg(long, value_name = "USER")]
+    engine_user: Option<String>,
     /// Take updates 72 hours after the others.
     #[arg(long)]
     delayed_update: bool,
@@ -187,6 +191,7 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         site: arguments.site,
         zone: arguments.zone,
         audit_log: arguments.audit_log,
+        engine_user: arguments.engine_user,
         delayed: arguments.delayed_update,
     };
     let sensor = set_up(&setup, &clock).await?;

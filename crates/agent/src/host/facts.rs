@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use watchpost_core::facts::OperatingSystem;
+
 use super::disk::read_limited;
 
 /// The largest file with such a fact that is read.
@@ -21,6 +23,20 @@ fn pretty_name(os_release: &str) -> Option<String> {
     let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     let name = value.trim().trim_matches('"');
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The operating system in its own words, for the table of what is supported.
+#[must_use]
+pub fn system() -> Option<OperatingSystem> {
+    named(&read_text(Path::new("/etc/os-release")).unwrap_or_default())
+}
+
+fn named(os_release: &str) -> Option<OperatingSystem> {
+    let field = |name: &str| {
+        let value = os_release.lines().find_map(|line| line.strip_prefix(name))?.trim().trim_matches('"');
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    Some(OperatingSystem { id: field("ID=")?, version: field("VERSION_ID=").unwrap_or_default() })
 }
 
 /// Who this installation is: a hash over the machine's id and the folder it is installed in, in hex.
@@ -47,6 +63,9 @@ mod tests {
     fn the_name_for_people_is_read_from_os_release() {
         assert_eq!(pretty_name("ID=x\nPRETTY_NAME=\"Some Linux 1\"\n"), Some("Some Linux 1".to_owned()));
         assert_eq!(pretty_name("ID=x\n"), None);
+        let debian = OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() };
+        assert_eq!(named("PRETTY_NAME=\"x\"\nVERSION_ID=\"12\"\nID=debian\n"), Some(debian));
+        assert_eq!(named("NAME=x\n"), None);
         assert!(!operating_system().is_empty());
     }
 

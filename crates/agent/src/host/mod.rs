@@ -6,3 +6,4 @@ pub mod disk;
 pub mod facts;
 pub mod lock;
 pub mod process;
+pub mod watch;

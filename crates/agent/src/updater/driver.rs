@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use watchpost_clock::Clock;
-use watchpost_core::facts::Measurements;
-use watchpost_core::sync::{DetectionProof, Report, TargetRef};
+use watchpost_core::facts::{EngineState, Facts, HostFacts, Measurements};
+use watchpost_core::policy::ResourcePolicy;
+use watchpost_core::settings::SensorSettings;
+use watchpost_core::sync::{Desired, DetectionProof, Report, TargetRef};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::{Command, Death, Event, Machine, Release, Running};
 use watchpost_protocol::SyncReply;
 
+use super::courier::{Courier, Delivery};
 use super::error::in_one_line;
 use super::installation::Installation;
 use super::prepare::{Order, Preparer};
@@ -18,7 +21,8 @@ use super::record_store::RecordError;
 use super::supervisor::{Heard, News, Supervisor};
 use super::versions::{Look, VersionError};
 use crate::host::facts;
-use crate::local::SensorStatus;
+use crate::host::watch::HostWatch;
+use crate::local::{Ask, SensorStatus};
 
 /// Everything the machine needs to act on a host.
 pub(super) struct Driver {
@@ -35,6 +39,16 @@ pub(super) struct Driver {
     floor_raised_to: Option<Release>,
     is_proving: bool,
     operating_system: String,
+    host: HostWatch,
+    courier: Courier,
+    settings: Option<Wanted>,
+}
+
+/// The settings that the control plane wants, and which process was told of them.
+struct Wanted {
+    generation: u64,
+    settings: SensorSettings,
+    told: Option<u64>,
 }
 
 impl Driver {
@@ -47,10 +61,12 @@ impl Driver {
         mut supervisor: Supervisor,
         preparer: Preparer,
         prepared: mpsc::Sender<Event>,
+        courier: Courier,
         clock: Clock,
     ) -> Result<Self, DriverError> {
         let running = supervisor.adopt();
         let (machine, commands) = installation.recover(running, clock.now())?;
+        let host = HostWatch::new(supervisor.root(), ResourcePolicy::default());
         let mut driver = Self {
             machine,
             installation,
@@ -65,6 +81,9 @@ impl Driver {
             floor_raised_to: None,
             is_proving: false,
             operating_system: facts::operating_system(),
+            host,
+            courier,
+            settings: None,
         };
         driver.carry_out(commands).await?;
         Ok(driver)
@@ -108,8 +127,53 @@ impl Driver {
             pulled_configuration: true,
             conditions: status.map(|status| status.conditions.clone()).unwrap_or_default(),
             alert_count: status.map_or(0, |status| status.alert_count),
+            settings_generation: status.map_or(0, |status| status.settings_generation),
+            facts: self.facts(),
+            rules: status.map(|status| status.rules.clone()).unwrap_or_default(),
             operating_system: self.operating_system.clone(),
             ..self.machine.report()
+        }
+    }
+
+    /// What the sensor has observed, and what the updater sees of the host.
+    fn facts(&self) -> Facts {
+        let mut facts = self.status.as_ref().map(|status| status.facts.clone()).unwrap_or_default();
+        let seen_by_sensor = facts.host;
+        facts.host = HostFacts {
+            log_path_fails_since: seen_by_sensor.log_path_fails_since,
+            settings_refused: seen_by_sensor.settings_refused,
+            evidence_fails_since: seen_by_sensor.evidence_fails_since,
+            ..self.host.found().clone()
+        };
+        facts
+    }
+
+    /// Looks at the host; done before each check-in.
+    pub(super) fn look_at_host(&mut self) {
+        self.host.look(self.clock.now());
+    }
+
+    /// Whether evidence is on its way to the control plane.
+    #[must_use]
+    pub(super) fn is_sending(&self) -> bool {
+        self.courier.is_sending()
+    }
+
+    /// A batch of evidence has arrived or not.
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
+        if let Some(ask) = self.courier.delivered(delivery) {
+            self.supervisor.ask(ask);
+        }
+    }
+
+    /// Hands the sensor the settings it should have, once per process and generation; a check-in asks again.
+    fn configure(&mut self) {
+        let turn = self.supervisor.turn();
+        let (Some(wanted), Some(status)) = (&mut self.settings, &self.status) else { return };
+        if status.settings_generation != wanted.generation && wanted.told != Some(turn) {
+            wanted.told = Some(turn);
+            let (generation, settings) = (wanted.generation, wanted.settings.clone());
+            self.supervisor.ask(Ask::Configure { generation, settings });
         }
     }
 
@@ -125,10 +189,31 @@ impl Driver {
     /// When the record cannot be made durable.
     pub(super) async fn answered(&mut self, reply: SyncReply) -> Result<(), DriverError> {
         self.server_time = Some(reply.server_time);
+        self.host.hears_time(reply.server_time, self.clock.now());
+        self.courier.reached();
+        self.want(&reply.desired);
+        self.carry_evidence();
         self.machine.check_in_every(reply.come_back_after);
         let commands = self.machine.raise_time_floor(reply.server_time);
         self.carry_out(commands).await?;
         self.take(Event::DesiredReceived(reply.desired)).await
+    }
+
+    /// Takes note of the settings to have; an older generation is refused, as with everything that is desired.
+    fn want(&mut self, desired: &Desired) {
+        let generation = desired.settings_generation;
+        if self.settings.as_ref().is_none_or(|known| known.generation <= generation) {
+            self.settings = Some(Wanted { generation, settings: desired.settings.clone(), told: None });
+        }
+        self.configure();
+    }
+
+    /// Asks for a batch of evidence if one waits.
+    fn carry_evidence(&mut self) {
+        let waiting = self.status.as_ref().map_or(0, |status| status.measurements.evidence_waiting);
+        if let Some(ask) = self.courier.waiting(waiting) {
+            self.supervisor.ask(ask);
+        }
     }
 
     /// The sensor said something, or is gone.
@@ -141,7 +226,13 @@ impl Driver {
             return Ok(());
         }
         match news {
+            News::Evidence(batch) => {
+                self.courier.handed_out(batch);
+                Ok(())
+            }
             News::Died(death) => {
+                self.courier.sensor_gone();
+                self.engines_are_gone();
                 tracing::warn!(%release, ?death, "the sensor is gone");
                 self.take(Event::SensorDied(death)).await
             }
@@ -157,6 +248,8 @@ impl Driver {
         let proof = status.proof.clone();
         let event = if status.ready { Event::SensorReady(release) } else { Event::SensorNotReady(release) };
         self.status = Some(status);
+        self.configure();
+        self.carry_evidence();
         self.take(event).await?;
         match proof {
             Some(proof) if self.proof.as_ref() != Some(&proof) => {
@@ -212,7 +305,7 @@ impl Driver {
             Command::StartSensor(release) => return self.start(release).await,
             Command::Prove { generation } => {
                 self.is_proving = true;
-                self.supervisor.prove(generation);
+                self.supervisor.ask(Ask::Prove { generation });
             }
             Command::Persist(_) | Command::SwitchTo(_) | Command::CollectGarbage { .. } => {}
         }
@@ -227,6 +320,21 @@ impl Driver {
             status.proof = None;
             status.conditions.clear();
         }
+    }
+
+    /// The engines run within the sensor: without it there is none.
+    fn engines_are_gone(&mut self) {
+        let now = self.clock.now();
+        let Some(status) = &mut self.status else { return };
+        for engine in status.facts.engines.values_mut() {
+            engine.state = EngineState::NotRunning;
+            engine.since = now;
+            "the sensor that runs it has ended".clone_into(&mut engine.reason);
+        }
+        for interface in status.facts.interfaces.values_mut() {
+            (interface.silent_since, interface.losing_since) = (None, None);
+        }
+        status.measurements.evidence_waiting = 0;
     }
 
     async fn start(&mut self, release: Release) -> Vec<Event> {

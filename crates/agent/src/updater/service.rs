@@ -14,6 +14,7 @@ use watchpost_core::updater::Event;
 use watchpost_package::Sha256Hex;
 use watchpost_protocol::{Code, SyncReply};
 
+use super::courier::{Courier, Delivery};
 use super::driver::{Driver, DriverError};
 use super::error::in_one_line;
 use super::installation::Installation;
@@ -131,6 +132,7 @@ struct Session {
     prepared: mpsc::Receiver<Event>,
     heard: mpsc::Receiver<Heard>,
     replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    delivered: mpsc::Receiver<Delivery>,
     /// What was sent last and is not answered.
     sent: Option<Report>,
     acknowledged: Option<Report>,
@@ -153,6 +155,7 @@ enum Woken {
     Answered(Answer),
     Prepared(Event),
     Heard(Heard),
+    Delivered(Delivery),
     Time,
     Stop,
 }
@@ -170,11 +173,13 @@ impl Session {
         let installation = Installation::new(layout, Disk::default());
         let supervisor = Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard);
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
-        let driver = Driver::open(installation, supervisor, preparer, to_prepared, clock.clone()).await?;
+        let (to_delivered, delivered) = mpsc::channel(1);
+        let courier = Courier::new(client.clone(), to_delivered);
+        let driver = Driver::open(installation, supervisor, preparer, to_prepared, courier, clock.clone()).await?;
         let (pace, opened) = (Pace::new(clock.now()), clock.instant());
         let replies = mpsc::channel(1);
         let (sent, acknowledged, waits) = (None, None, None);
-        Ok(Self { clock, client, driver, pace, prepared, heard, replies, sent, acknowledged, waits, opened })
+        Ok(Self { clock, client, driver, pace, prepared, heard, replies, delivered, sent, acknowledged, waits, opened })
     }
 
     async fn run(mut self, stop: &mut Stop) -> Result<(), DriverError> {
@@ -189,6 +194,7 @@ impl Session {
                 Woken::Answered(answer) => self.answered(answer).await?,
                 Woken::Prepared(event) => self.driver.take(event).await?,
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
+                Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Time => self.driver.take(Event::Tick).await?,
                 Woken::Stop => {
                     tracing::info!("the updater was told to stop, and stops its sensor");
@@ -213,7 +219,8 @@ impl Session {
             .waits
             .map(|(_, since)| PATIENCE.saturating_sub(instant.saturating_duration_since(since)))
             .filter(|left| !left.is_zero());
-        if self.sent.is_some() || self.driver.is_preparing() || patience.is_some() {
+        let is_talking = self.sent.is_some() || self.driver.is_sending();
+        if is_talking || self.driver.is_preparing() || patience.is_some() {
             self.clock.busy();
         } else {
             self.clock.idle_until(Some(until));
@@ -227,6 +234,7 @@ impl Session {
             Some(answer) = replies.recv() => Woken::Answered(answer),
             Some(event) = self.prepared.recv() => Woken::Prepared(event),
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
+            Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             () = clock.sleep_until(until) => Woken::Time,
             () = patient(patience) => Woken::Time,
             () = stop.asked() => Woken::Stop,
@@ -247,6 +255,7 @@ impl Session {
         if self.check_in_at().is_none_or(|at| at > now) {
             return;
         }
+        self.driver.look_at_host();
         let (report, measurements) = (self.driver.report(), self.driver.measurements());
         self.pace.began(now);
         self.sent = Some(report.clone());

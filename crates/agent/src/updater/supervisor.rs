@@ -17,7 +17,7 @@ use super::layout::Layout;
 use super::versions::SENSOR_PROGRAM;
 use crate::host::disk::read_limited;
 use crate::host::{lock, process};
-use crate::local::{Ask, LocalError, SensorLink, SensorStatus};
+use crate::local::{Ask, LocalError, Say, SensorLink, SensorStatus};
 
 /// How long a sensor may take to end after it was asked to, in real time.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,12 +50,14 @@ pub(super) struct Heard {
 pub(super) enum News {
     /// Its status changed.
     Status(Box<SensorStatus>),
+    /// A batch of evidence to be passed on; empty: nothing waits.
+    Evidence(String),
     /// It is gone.
     Died(Death),
 }
 
 enum Order {
-    Prove(u64),
+    Ask(Ask),
     Stop(oneshot::Sender<()>),
 }
 
@@ -79,6 +81,12 @@ impl Supervisor {
     #[must_use]
     pub(super) fn new(layout: Layout, extra_arguments: Vec<String>, heard: mpsc::Sender<Heard>) -> Self {
         Self { layout, extra_arguments, heard, tended: None, turn: 0 }
+    }
+
+    /// The host's folder.
+    #[must_use]
+    pub(super) fn root(&self) -> &Path {
+        self.layout.root()
     }
 
     /// Which process is the one that counts; what is heard of another turn is of the past.
@@ -212,11 +220,11 @@ impl Supervisor {
         }
     }
 
-    /// Asks for a canary marked with this generation.
-    pub(super) fn prove(&self, generation: u64) {
+    /// Asks something of the running sensor, if there is one.
+    pub(super) fn ask(&self, ask: Ask) {
         if let Some(tended) = &self.tended {
-            // A full inbox means that earlier canaries are still to be run; the machine asks again.
-            let _ = tended.orders.try_send(Order::Prove(generation));
+            // A full inbox means that earlier asks are still to be answered; whoever asks, asks again.
+            let _ = tended.orders.try_send(Order::Ask(ask));
         }
     }
 }
@@ -301,7 +309,7 @@ struct Tender {
     pid: u32,
     process: Process,
     link: Option<SensorLink>,
-    asks: Vec<u64>,
+    asks: Vec<Ask>,
     heard: mpsc::Sender<Heard>,
 }
 
@@ -315,8 +323,8 @@ impl Tender {
                 }
                 order = orders.recv() => match order {
                     None => return,
-                    Some(Order::Prove(generation)) => {
-                        self.asks.push(generation);
+                    Some(Order::Ask(ask)) => {
+                        self.asks.push(ask);
                         self.pass_on().await;
                     }
                     Some(Order::Stop(done)) => {
@@ -326,7 +334,8 @@ impl Tender {
                     }
                 },
                 said = listen(&mut self.link, &self.root, self.pid) => match said {
-                    Ok(Some(status)) => self.tell(News::Status(Box::new(status))).await,
+                    Ok(Some(Say::Status(status))) => self.tell(News::Status(status)).await,
+                    Ok(Some(Say::Evidence { evidence })) => self.tell(News::Evidence(evidence)).await,
                     Ok(None) => self.pass_on().await,
                     Err(error) => {
                         tracing::debug!(%self.release, "the sensor's socket: {}", super::error::in_one_line(&error));
@@ -346,13 +355,15 @@ impl Tender {
     /// Passes waiting asks on, if there is a link.
     async fn pass_on(&mut self) {
         let Some(link) = &mut self.link else { return };
-        for generation in std::mem::take(&mut self.asks) {
-            if link.ask(&Ask::Prove { generation }).await.is_err() {
-                self.asks.push(generation);
+        let mut waiting = std::mem::take(&mut self.asks).into_iter();
+        for ask in waiting.by_ref() {
+            if link.ask(&ask).await.is_err() {
+                self.asks.push(ask);
                 self.link = None;
-                return;
+                break;
             }
         }
+        self.asks.extend(waiting);
     }
 
     fn death(&self, ending: Option<ExitStatus>) -> Death {
@@ -377,11 +388,11 @@ impl Tender {
     }
 }
 
-/// The next status; `None` once the link is made. Safe to cancel.
-async fn listen(link: &mut Option<SensorLink>, root: &Path, pid: u32) -> Result<Option<SensorStatus>, LocalError> {
+/// What the sensor says next; `None` once the link is made. Safe to cancel.
+async fn listen(link: &mut Option<SensorLink>, root: &Path, pid: u32) -> Result<Option<Say>, LocalError> {
     if let Some(link) = link {
         let closed = || LocalError::Io(io::ErrorKind::UnexpectedEof.into());
-        return link.next_status().await?.ok_or_else(closed).map(Some);
+        return link.next().await?.ok_or_else(closed).map(Some);
     }
     let mut fresh = SensorLink::connect(root).await?;
     if fresh.pid() != Some(pid) {

@@ -54,6 +54,36 @@ impl SensorKind {
         }
     }
 
+    /// Whether it stands on what it watches and follows its audit log; the others may, or watch packets alone.
+    #[must_use]
+    pub fn follows_audit_log(self) -> bool {
+        match self {
+            Self::DomainControllerIntegrated
+            | Self::AdfsIntegrated
+            | Self::AdcsIntegrated
+            | Self::AdConnectIntegrated => true,
+            Self::DomainControllerStandalone
+            | Self::OtCloudConnected
+            | Self::OtLocallyManaged
+            | Self::EnterpriseIot => false,
+        }
+    }
+
+    /// Whether it cannot work before somebody named the interfaces it captures on.
+    #[must_use]
+    pub fn needs_capture_interfaces(self) -> bool {
+        match self {
+            Self::DomainControllerStandalone
+            | Self::OtCloudConnected
+            | Self::OtLocallyManaged
+            | Self::EnterpriseIot => true,
+            Self::DomainControllerIntegrated
+            | Self::AdfsIntegrated
+            | Self::AdcsIntegrated
+            | Self::AdConnectIntegrated => false,
+        }
+    }
+
     /// The API's word.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -65,7 +65,6 @@ impl Machine {
             self.prove_at = Some(now);
         }
         self.record.generation = desired.generation;
-        self.record.settings_generation = desired.settings_generation;
         self.desired = Some(desired);
     }
 

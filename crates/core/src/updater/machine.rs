@@ -200,7 +200,7 @@ impl Machine {
         })
     }
 
-    /// The parts of a report that the machine knows; alerts, conditions and the host's own facts are the driver's.
+    /// The parts of a report that the machine knows; what the sensor says and the host's own facts are the driver's.
     #[must_use]
     pub fn report(&self) -> Report {
         Report {
@@ -210,7 +210,6 @@ impl Machine {
             bad_versions: BTreeMap::keys(&self.record.bad_versions).copied().collect(),
             proof: self.proof.clone(),
             generation: self.record.generation,
-            settings_generation: self.record.settings_generation,
             ..Report::default()
         }
     }

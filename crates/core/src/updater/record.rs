@@ -163,8 +163,6 @@ pub struct Record {
     pub phase: Phase,
     /// The newest desired generation seen. An older one is refused.
     pub generation: u64,
-    /// Generation of the settings in effect.
-    pub settings_generation: u64,
     /// Versions gone back from, each with the desired generation it failed under.
     pub bad_versions: BTreeMap<Version, u64>,
     /// The last attempt, if it ended badly.

@@ -72,7 +72,8 @@ impl World {
             domain_controllers: Vec::new(),
             site: None,
             zone: None,
-            audit_log: self.folder.path().join("audit.jsonl"),
+            audit_log: Some(self.folder.path().join("audit.jsonl")),
+            engine_user: None,
             delayed: false,
         }
     }

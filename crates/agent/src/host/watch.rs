@@ -1,0 +1,172 @@
+//! What the updater observes of its host: memory, processors, disk, operating system, clock.
+//!
+//! Only reads, and only states come out: since when a resource is short, never how much of it there is.
+
+use std::path::{Path, PathBuf};
+
+use watchpost_core::facts::{HostFacts, OperatingSystem};
+use watchpost_core::policy::ResourcePolicy;
+use watchpost_core::time::Timestamp;
+
+use super::disk::read_limited;
+use super::facts;
+
+/// The largest file of `/proc` that is read.
+const PROC_BYTES: u64 = 256 * 1024;
+/// To how many seconds the difference of the clocks is rounded, so that a trembling clock is no news.
+const CLOCK_STEP_SECONDS: i64 = 30;
+
+/// Observes one host.
+#[derive(Debug)]
+pub struct HostWatch {
+    root: PathBuf,
+    policy: ResourcePolicy,
+    system: Option<OperatingSystem>,
+    processors: Option<Processors>,
+    found: HostFacts,
+}
+
+/// Ticks of all processors since the host was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Processors {
+    idle: u64,
+    all: u64,
+}
+
+impl HostWatch {
+    /// A watch over the host whose sensor lives in `root`.
+    #[must_use]
+    pub fn new(root: &Path, policy: ResourcePolicy) -> Self {
+        let system = facts::system();
+        Self { root: root.to_owned(), policy, system, processors: None, found: HostFacts::default() }
+    }
+
+    /// The control plane said what time it is.
+    pub fn hears_time(&mut self, server: Timestamp, now: Timestamp) {
+        let ahead = now.millis().saturating_sub(server.millis()).saturating_div(1000);
+        self.found.clock_ahead_seconds = ahead.saturating_div(CLOCK_STEP_SECONDS).saturating_mul(CLOCK_STEP_SECONDS);
+    }
+
+    /// Looks once more.
+    pub fn look(&mut self, now: Timestamp) {
+        let memory = read("/proc/meminfo").and_then(|text| available_memory_percent(&text));
+        let kept_free = u64::from(self.policy.kept_free_percent);
+        note(&mut self.found.memory_short_since, memory.map(|percent| percent < kept_free), now);
+        let processors = read("/proc/stat").and_then(|text| processors(&text));
+        let idle = self.processors.zip(processors).and_then(|(before, after)| idle_percent(before, after));
+        self.processors = processors.or(self.processors);
+        note(&mut self.found.processor_short_since, idle.map(|percent| percent < kept_free), now);
+        let free = free_disk_percent(&self.root);
+        let low = u64::from(self.policy.disk_low_percent);
+        note(&mut self.found.disk_low_since, free.map(|percent| percent < low), now);
+        self.found.system.clone_from(&self.system);
+    }
+
+    /// What was found last.
+    #[must_use]
+    pub fn found(&self) -> &HostFacts {
+        &self.found
+    }
+}
+
+/// Since when a condition holds; what could not be looked at stays as it was.
+fn note(since: &mut Option<Timestamp>, holds: Option<bool>, now: Timestamp) {
+    match holds {
+        Some(true) => {
+            since.get_or_insert(now);
+        }
+        Some(false) => *since = None,
+        None => {}
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    let bytes = read_limited(Path::new(path), PROC_BYTES).ok().flatten()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Share of the memory that can be had without swapping, of `/proc/meminfo`.
+fn available_memory_percent(meminfo: &str) -> Option<u64> {
+    let kibibytes = |name: &str| -> Option<u64> {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    percent(kibibytes("MemAvailable")?, kibibytes("MemTotal")?)
+}
+
+/// The sum over all processors, of `/proc/stat`. Waiting for a disk is idle, too.
+fn processors(stat: &str) -> Option<Processors> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    // Guest time (fields 9 and 10) is counted within user time already.
+    let all = ticks.iter().take(8).copied().fold(0, u64::saturating_add);
+    Some(Processors { idle: ticks.get(3)?.saturating_add(*ticks.get(4)?), all })
+}
+
+fn idle_percent(before: Processors, after: Processors) -> Option<u64> {
+    percent(after.idle.checked_sub(before.idle)?, after.all.checked_sub(before.all)?)
+}
+
+fn free_disk_percent(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    percent(disk.f_bavail, disk.f_blocks)
+}
+
+fn percent(part: u64, whole: u64) -> Option<u64> {
+    part.saturating_mul(100).checked_div(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_571_200_000);
+
+    fn later(seconds: u64) -> Timestamp {
+        NOW + std::time::Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn memory_and_processors_are_read_as_the_kernel_writes_them() {
+        let meminfo = "MemTotal:        1000 kB\nMemFree:           10 kB\nMemAvailable:     140 kB\n";
+        assert_eq!(available_memory_percent(meminfo), Some(14));
+        assert_eq!(available_memory_percent("MemTotal: 1 kB\n"), None);
+        // user nice system idle iowait irq softirq steal guest guest_nice
+        let before = processors("cpu  100 0 100 700 100 0 0 0 50 0\ncpu0 1 2 3 4\n").unwrap();
+        assert_eq!(before, Processors { idle: 800, all: 1000 });
+        let after = processors("cpu  180 0 110 705 105 0 0 0 90 0\n").unwrap();
+        assert_eq!(idle_percent(before, after), Some(10));
+        assert_eq!(idle_percent(after, before), None, "counters that went back say nothing");
+        assert_eq!(idle_percent(after, after), None);
+    }
+
+    #[test]
+    fn a_condition_keeps_its_first_instant_until_it_goes_and_the_unknown_changes_nothing() {
+        let mut since = None;
+        note(&mut since, Some(true), NOW);
+        note(&mut since, Some(true), later(60));
+        note(&mut since, None, later(70));
+        assert_eq!(since, Some(NOW));
+        note(&mut since, Some(false), later(80));
+        assert_eq!(since, None);
+    }
+
+    #[test]
+    fn a_clock_is_told_to_the_half_minute_and_a_trembling_one_is_no_news() {
+        let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
+        for (seconds_ahead, told) in [(0, 0), (29, 0), (30, 30), (359, 330), (-29, 0), (-301, -300)] {
+            let host = Timestamp::from_millis(NOW.millis() + seconds_ahead * 1000);
+            watch.hears_time(NOW, host);
+            assert_eq!(watch.found().clock_ahead_seconds, told, "{seconds_ahead} s ahead");
+        }
+    }
+
+    #[test]
+    fn this_host_can_be_looked_at() {
+        let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
+        watch.look(NOW);
+        watch.look(later(10));
+        assert!(watch.found().system.is_some() && free_disk_percent(Path::new("/")).is_some());
+        assert!(watch.processors.is_some());
+    }
+}
