@@ -132,7 +132,7 @@ async fn it_detects_proves_and_survives_being_killed() {
     let mut link = host.watch().await;
     assert_eq!(link.pid(), host.child.as_ref().map(Child::id));
     let status = until(&mut link, |status| status.ready && status.alert_count == 1).await;
-    assert_eq!((status.rules_loaded, status.rules_failed, status.proof), (6, 0, None));
+    assert_eq!((status.rules_loaded, status.rules_failed, status.proof), (15, 0, None));
 
     link.ask(&Ask::Prove { generation: 41 }).await.unwrap();
     let status = until(&mut link, |status| status.proof.is_some()).await;

@@ -4,11 +4,14 @@
 
 pub mod sigma;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// One rule that matched one event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+use serde::{Deserialize, Serialize};
+
+use self::sigma::event::AuditEvent;
+
+/// One rule that matched one event, or that this event completed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
     /// The rule's id.
@@ -19,6 +22,18 @@ pub struct Match {
     pub level: String,
     /// Name of the file of the release that holds the rule.
     pub rule_file: String,
+    /// Of a correlation rule: what it found over several events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Correlation>,
+}
+
+/// What a correlation rule found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Correlation {
+    /// What the events have in common.
+    pub group: BTreeMap<String, String>,
+    /// What was counted or computed over them.
+    pub value: f64,
 }
 
 /// What an engine has loaded.
@@ -51,6 +66,25 @@ pub trait Engine: Send {
     /// What is loaded.
     fn rules(&self) -> &RuleSet;
 
-    /// The rules that match `event`, in the order of their files.
-    fn evaluate(&self, event: &Value) -> Vec<Match>;
+    /// The rules that match `event`, in the order of their files, and then those that it completed. An event that does
+    /// not count, such as a canary, is looked at and leaves no trace.
+    fn evaluate(&mut self, event: &AuditEvent<'_>, counts: bool) -> Vec<Match>;
+
+    /// Whether events have changed what the next ones are judged by, since it was last made durable.
+    fn is_changed(&self) -> bool {
+        false
+    }
+
+    /// What the next events are judged by, to be kept with the place that was read up to.
+    fn state(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// The state is durable.
+    fn settled(&mut self) {}
+
+    /// Goes on from this state, as far as the rules are the same.
+    fn restore(&mut self, state: &[u8]) {
+        let _ = state;
+    }
 }

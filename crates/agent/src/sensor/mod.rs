@@ -8,10 +8,13 @@ pub mod line;
 pub(crate) mod log;
 pub mod needs;
 pub mod pipeline;
+pub mod reload;
 mod rotated;
 pub mod sink;
 pub mod socket;
+pub mod stream;
 pub mod tail;
+pub mod trace;
 pub mod worker;
 
 use std::fs::{File, OpenOptions};
@@ -115,7 +118,7 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     std::fs::create_dir_all(&state).map_err(broken)?;
     let _lock = lock(&state)?;
 
-    let sigma = Sigma::load(&settings.release.join("rules"))?;
+    let mut sigma = Sigma::load(&settings.release.join("rules"))?;
     report_rules(sigma.rules(), &release);
     let status = SensorStatus {
         rules_loaded: sigma.rules().loaded,
@@ -124,6 +127,7 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
         ..SensorStatus::starting(release.version, std::process::id())
     };
     let sink = Sink::open(&state).map_err(broken)?;
+    sigma.restore(&sink.counts());
     let tail = Tail::new(config.audit_log, sink.place());
     let (publish, seen) = watch::channel(SensorStatus { alert_count: sink.alert_count(), ..status });
     let worker = Worker::new(tail, Pipeline::new(Box::new(sigma)), sink, clock, publish);

@@ -5,12 +5,14 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde_json::Value;
+use watchpost_core::evidence::Sighting;
 use watchpost_core::time::Timestamp;
 
 use super::alert::{EventSummary, Raised, raise};
-use super::line::RawLine;
+use super::line::{Origin, RawLine};
+use super::trace::Glimpses;
 use crate::engine::Engine;
+use crate::engine::sigma::event::AuditEvent;
 
 /// What became of a batch of lines.
 #[derive(Debug, Default)]
@@ -19,25 +21,41 @@ pub struct Analysed {
     pub raised: Vec<Raised>,
     /// How many lines could not be analysed: too long, not JSON, or beyond the engine.
     pub not_analysed: u64,
+    /// How many lines of the log there were.
+    pub events: u64,
+    /// Devices that logons came from, as far as they are worth a note.
+    pub sightings: Vec<Sighting>,
 }
 
 /// The queue and the engine behind it.
 pub struct Pipeline {
     queue: VecDeque<RawLine>,
     engine: Box<dyn Engine>,
+    glimpses: Glimpses,
 }
 
 impl Pipeline {
     /// A pipeline with nothing in it.
     #[must_use]
     pub fn new(engine: Box<dyn Engine>) -> Self {
-        Self { queue: VecDeque::new(), engine }
+        Self { queue: VecDeque::new(), engine, glimpses: Glimpses::default() }
     }
 
     /// The engine.
     #[must_use]
     pub fn engine(&self) -> &dyn Engine {
         self.engine.as_ref()
+    }
+
+    /// What the engine has counted is durable.
+    pub fn settled(&mut self) {
+        self.engine.settled();
+    }
+
+    /// Puts another engine in between two events; it goes on from what this one has counted.
+    pub fn replace(&mut self, mut engine: Box<dyn Engine>) {
+        engine.restore(&self.engine.state());
+        self.engine = engine;
     }
 
     /// The front: lines of the log and canaries alike.
@@ -49,23 +67,28 @@ impl Pipeline {
     pub fn drain(&mut self, now: Timestamp) -> Analysed {
         let mut analysed = Analysed::default();
         while let Some(line) = self.queue.pop_front() {
-            match self.analyse(&line, now) {
-                Some(raised) => analysed.raised.extend(raised),
-                None => analysed.not_analysed = analysed.not_analysed.saturating_add(1),
+            analysed.events = analysed.events.saturating_add(u64::from(matches!(line.origin, Origin::Log { .. })));
+            if self.analyse(&line, now, &mut analysed).is_none() {
+                analysed.not_analysed = analysed.not_analysed.saturating_add(1);
             }
         }
         analysed
     }
 
-    fn analyse(&self, line: &RawLine, now: Timestamp) -> Option<Vec<Raised>> {
-        let event: Value = serde_json::from_slice(line.text.as_deref()?).ok().filter(Value::is_object)?;
+    fn analyse(&mut self, line: &RawLine, now: Timestamp, analysed: &mut Analysed) -> Option<()> {
+        let event = AuditEvent::parse(line.text.as_deref()?)?;
+        // A canary must leave no trace: it is in no log, so no replay would repeat it.
+        let counts = matches!(line.origin, Origin::Log { .. });
         // The engine is foreign code: an event that breaks it must not make the sensor start and die for ever.
-        let matches = catch_unwind(AssertUnwindSafe(|| self.engine.evaluate(&event))).ok()?;
-        if matches.is_empty() {
-            return Some(Vec::new());
+        let matches = catch_unwind(AssertUnwindSafe(|| self.engine.evaluate(&event, counts))).ok()?;
+        if counts {
+            self.glimpses.note(&event, now, &mut analysed.sightings);
         }
-        let summary = EventSummary::of(&event);
-        Some(matches.into_iter().map(|rule| raise(rule, line, &summary, now)).collect())
+        if !matches.is_empty() {
+            let summary = EventSummary::of(&event);
+            analysed.raised.extend(matches.into_iter().map(|rule| raise(rule, line, &summary, now)));
+        }
+        Some(())
     }
 }
 
@@ -126,7 +149,7 @@ mod tests {
             &self.0
         }
 
-        fn evaluate(&self, _: &Value) -> Vec<Match> {
+        fn evaluate(&mut self, _: &AuditEvent<'_>, _: bool) -> Vec<Match> {
             panic!("beyond this engine")
         }
     }

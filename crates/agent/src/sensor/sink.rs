@@ -1,7 +1,8 @@
-//! The end of the pipeline: alerts and the place in the audit log become durable together.
+//! The end of the pipeline: alerts, what correlations have counted and the place in the audit log become durable together.
 //!
-//! Alerts first, then the place: a death between the two makes the events be read again, and ids tell which of
-//! their alerts are already there. So none is lost and none is written twice.
+//! Alerts first, then the counts in a file of their own, then the place, which names that file: a death between two of
+//! them makes the events be read again from the counts that belong to the place, and ids tell which of their alerts are
+//! already there. So none is lost and none is written twice.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -9,6 +10,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, Raised};
@@ -21,6 +23,8 @@ const ROTATE_AT: u64 = 16 * 1024 * 1024;
 const KEEP_ROTATED: u32 = 3;
 /// The largest `cursor` file that is read.
 const CURSOR_LIMIT: u64 = 64 * 1024;
+/// The largest file of counts that is read.
+const COUNTS_LIMIT: u64 = 64 * 1024 * 1024;
 /// The longest tail of alerts after the last commit that is read back: one batch, generously.
 const RECOVER_LIMIT: u64 = 64 * 1024 * 1024;
 
@@ -36,6 +40,18 @@ struct Cursor {
     alerts_inode: u64,
     /// How much of it is settled; what follows may be raised again by a replay.
     alerts_bytes: u64,
+    /// What correlations have counted up to `place`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<Counts>,
+}
+
+/// Which file holds what correlations have counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Counts {
+    /// The number in its name.
+    number: u64,
+    /// SHA-256 of it in hex.
+    sha256: String,
 }
 
 /// What a commit settled.
@@ -105,11 +121,18 @@ impl Sink {
         self.count
     }
 
-    /// Writes what is new of `raised`, then `place`. `is_caught_up` says that no replay is under way any more.
+    /// Writes what is new of `raised`, then `counts` as they are at `place` (`None`: as they were), then `place`.
+    /// `is_caught_up` says that no replay is under way any more.
     ///
     /// # Errors
     /// When the disk refuses; calling again with the same values is right and repeats nothing.
-    pub fn commit(&mut self, raised: &[Raised], place: Option<&Place>, is_caught_up: bool) -> io::Result<Committed> {
+    pub fn commit(
+        &mut self,
+        raised: &[Raised],
+        place: Option<&Place>,
+        counts: Option<&[u8]>,
+        is_caught_up: bool,
+    ) -> io::Result<Committed> {
         let mut committed = Committed::default();
         let mut lines = Vec::new();
         let mut ids = Vec::new();
@@ -128,7 +151,7 @@ impl Sink {
         self.append(&lines)?;
         self.count = self.count.saturating_add(committed.raised);
         self.unsettled.extend(ids);
-        self.settle(place, is_caught_up, !committed.proofs.is_empty())?;
+        self.settle(place, counts, is_caught_up, !committed.proofs.is_empty())?;
         Ok(committed)
     }
 
@@ -165,10 +188,33 @@ impl Sink {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// What correlations had counted at [`Self::place`]; empty if nothing, or if the file is damaged.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u8> {
+        let Some(counts) = &self.settled.counts else { return Vec::new() };
+        let mut bytes = Vec::new();
+        let read = File::open(counts_path(&self.folder, counts.number))
+            .and_then(|file| file.take(COUNTS_LIMIT).read_to_end(&mut bytes));
+        if read.is_ok() && hex::encode(digest(&SHA256, &bytes)) == counts.sha256 {
+            return bytes;
+        }
+        tracing::error!("what correlation rules had counted cannot be read; they start counting anew");
+        Vec::new()
+    }
+
     /// Makes the place durable. While a replay is under way the alerts of it stay unsettled: a second death must
     /// find them again. A proof is written for even when nothing else changed: it stands for the disk too.
-    fn settle(&mut self, place: Option<&Place>, is_caught_up: bool, is_proof: bool) -> io::Result<()> {
+    fn settle(
+        &mut self,
+        place: Option<&Place>,
+        counts: Option<&[u8]>,
+        is_caught_up: bool,
+        is_proof: bool,
+    ) -> io::Result<()> {
         let mut next = Cursor { place: place.cloned(), ..self.settled.clone() };
+        if let Some(counts) = counts {
+            next.counts = Some(self.write_counts(counts)?);
+        }
         self.is_replaying &= !is_caught_up;
         if !self.is_replaying {
             next = Cursor { alert_count: self.count, alerts_inode: self.inode, alerts_bytes: self.bytes, ..next };
@@ -182,6 +228,21 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+impl Sink {
+    /// Writes a file of counts beside the one that is settled; the cursor, written next, chooses between them.
+    fn write_counts(&self, counts: &[u8]) -> io::Result<Counts> {
+        let number = self.settled.counts.as_ref().map_or(1, |settled| settled.number % 2 + 1);
+        let mut file = File::create(counts_path(&self.folder, number))?;
+        file.write_all(counts)?;
+        file.sync_data()?;
+        Ok(Counts { number, sha256: hex::encode(digest(&SHA256, counts)) })
+    }
+}
+
+fn counts_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("correlation.{number}"))
 }
 
 fn write_alert(lines: &mut Vec<u8>, alert: &Alert) -> io::Result<()> {

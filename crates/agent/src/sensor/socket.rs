@@ -97,7 +97,7 @@ mod tests {
         publish.send_modify(|status| status.alert_count = 1);
         assert_eq!(link.next_status().await.unwrap().unwrap().alert_count, 1);
         link.ask(&Ask::Prove { generation: 9 }).await.unwrap();
-        while received.try_recv() != Ok(Command::Prove(9)) {
+        while !matches!(received.try_recv(), Ok(Command::Prove(9))) {
             tokio::task::yield_now().await;
         }
         publish.send_modify(|status| status.ready = true);

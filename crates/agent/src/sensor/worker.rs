@@ -2,20 +2,27 @@
 //!
 //! It waits for commands or for the next look at the log, and never for anything without a bound.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use watchpost_clock::Clock;
-use watchpost_core::sync::DetectionProof;
+use watchpost_core::evidence::Sighting;
+use watchpost_core::facts::{EngineFacts, EngineKind, EngineState};
+use watchpost_core::sync::{DetectionProof, EngineProof};
 use watchpost_core::time::Timestamp;
 
 use super::alert::Raised;
 use super::canary;
 use super::pipeline::Pipeline;
-use super::sink::Sink;
+use super::reload::{Building, Reload};
+use super::sink::{Committed, Sink};
+use super::stream::Stream;
 use super::tail::{Polled, Tail};
+use super::trace::Trace;
+use crate::engine::RuleSet;
 use crate::local::SensorStatus;
 
 /// How often the log is looked at, in real time.
@@ -26,14 +33,29 @@ const SETTLE_AFTER_LOOKS: u32 = 50;
 const CONDITION_LASTS: Duration = Duration::from_secs(3600);
 /// The condition's word in the API.
 const NOT_ANALYSED: &str = "someEventsNotAnalyzed";
+/// How often counters are sent that nothing else is sent with.
+const COUNTERS_EVERY: Duration = Duration::from_secs(10);
+/// The most glimpses of devices that wait for the next commit; beyond it, one comes early.
+const SIGHTINGS_WAITING: usize = 1_000;
 
 /// What the worker is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Command {
     /// Run a canary with this mark.
     Prove(u64),
+    /// Load these rules beside those in force and swap them in.
+    Reload(Reload),
     /// Settle and end.
     Stop,
+}
+
+/// Where what events leave is kept before their place is settled: the evidence store.
+pub trait Keep: Send {
+    /// Makes it durable. The same alert may come again, with the same id; a sighting may come again, too.
+    ///
+    /// # Errors
+    /// When the disk refuses; it comes again, and nothing more is read until then.
+    fn keep(&mut self, trace: &Trace) -> io::Result<()>;
 }
 
 /// Alerts on their way to the disk.
@@ -50,6 +72,12 @@ pub struct Worker {
     sink: Sink,
     clock: Clock,
     status: watch::Sender<SensorStatus>,
+    keep: Option<Box<dyn Keep>>,
+    stream: Stream,
+    sightings: Vec<Sighting>,
+    building: Option<Building>,
+    started: Timestamp,
+    counters_sent_at: Timestamp,
     /// A batch that the disk refused; it is tried again before anything else is read.
     refused: Option<Batch>,
     not_analysed_at: Option<Timestamp>,
@@ -61,29 +89,47 @@ impl Worker {
     /// A worker that has not looked at the log yet.
     #[must_use]
     pub fn new(tail: Tail, pipeline: Pipeline, sink: Sink, clock: Clock, status: watch::Sender<SensorStatus>) -> Self {
-        let (refused, not_analysed_at) = (None, None);
+        let started = clock.now();
         Self {
             tail,
             pipeline,
             sink,
             clock,
             status,
-            refused,
-            not_analysed_at,
+            keep: None,
+            stream: Stream::new(started),
+            sightings: Vec::new(),
+            building: None,
+            started,
+            counters_sent_at: started,
+            refused: None,
+            not_analysed_at: None,
             looks_since_settled: 0,
             read_fails: false,
         }
     }
 
+    /// Keeps what events leave there, too.
+    #[must_use]
+    pub fn keeping(mut self, keep: Box<dyn Keep>) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
     /// Watches until told to stop, or until whoever tells has gone.
     pub fn run(mut self, commands: &Receiver<Command>) {
-        self.status.send_modify(|status| status.ready = true);
+        let engine = self.engine_facts();
+        self.status.send_modify(|status| {
+            status.ready = true;
+            status.facts.engines.insert(EngineKind::Sigma, engine);
+        });
         tracing::info!(log_is_there = self.tail.is_open(), "watching");
         loop {
             let has_more = self.look();
             let wait = if has_more { Duration::ZERO } else { LOOK_EVERY };
             match commands.recv_timeout(wait) {
                 Ok(Command::Prove(generation)) => self.prove(generation),
+                Ok(Command::Reload(reload)) => self.reload(reload),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
@@ -92,6 +138,7 @@ impl Worker {
 
     /// One look at the log; says whether another one may bring more at once.
     pub fn look(&mut self) -> bool {
+        self.swap_in();
         let batch = match self.refused.take() {
             Some(batch) => batch,
             None => self.read(),
@@ -108,6 +155,49 @@ impl Worker {
         self.status.send_modify(|_| {});
     }
 
+    /// Begins to load other rules beside those in force.
+    pub fn reload(&mut self, reload: Reload) {
+        match &self.building {
+            Some(_) => reload.refuse(RuleSet::default(), "rules are being loaded already; ask again when they are in"),
+            None => self.building = Building::begin(reload),
+        }
+    }
+
+    /// Swaps the rules in once they are loaded: between two events, so that each is judged by the one set or the other.
+    fn swap_in(&mut self) {
+        let Some(building) = self.building.take() else { return };
+        let loaded = match building.poll() {
+            Ok(loaded) => loaded,
+            Err(building) => {
+                self.building = Some(building);
+                return;
+            }
+        };
+        let Some((sigma, reload)) = loaded else { return };
+        self.pipeline.replace(Box::new(sigma));
+        let (rules, engine) = (self.pipeline.engine().rules().clone(), self.engine_facts());
+        tracing::info!(loaded = rules.loaded, failed = rules.failed, sha256 = %rules.sha256, "rules swapped in");
+        self.status.send_modify(|status| {
+            status.rules_loaded = rules.loaded;
+            status.rules_failed = rules.failed;
+            status.rules_sha256.clone_from(&rules.sha256);
+            status.facts.engines.insert(EngineKind::Sigma, engine);
+        });
+        reload.swapped(rules);
+    }
+
+    fn engine_facts(&self) -> EngineFacts {
+        let rules = self.pipeline.engine().rules();
+        EngineFacts {
+            state: EngineState::Running,
+            since: self.started,
+            reason: String::new(),
+            rules_loaded: rules.loaded,
+            rules_failed: rules.failed,
+            complaints: rules.complaints.iter().take(EngineFacts::MAX_COMPLAINTS).cloned().collect(),
+        }
+    }
+
     fn finish(mut self) {
         self.looks_since_settled = SETTLE_AFTER_LOOKS;
         self.look();
@@ -121,7 +211,10 @@ impl Worker {
         for line in polled.lines {
             self.pipeline.push(line);
         }
-        let analysed = self.pipeline.drain(now);
+        let mut analysed = self.pipeline.drain(now);
+        self.sightings.append(&mut analysed.sightings);
+        self.stream.saw(now, analysed.events, analysed.not_analysed, polled.gap);
+        self.stream.is_readable(now, !self.read_fails && self.tail.is_open());
         if polled.gap {
             tracing::warn!("the audit log was rotated away before it was read to its end");
         }
@@ -154,13 +247,16 @@ impl Worker {
 
     /// Makes a batch durable; `false` if the disk refused and it has to be tried again.
     fn commit(&mut self, batch: Batch) -> bool {
-        let is_due = !batch.raised.is_empty() || self.looks_since_settled >= SETTLE_AFTER_LOOKS;
+        let is_due = !batch.raised.is_empty()
+            || self.looks_since_settled >= SETTLE_AFTER_LOOKS
+            || self.sightings.len() >= SIGHTINGS_WAITING;
         if !is_due {
             return true;
         }
-        let place = self.tail.place();
-        match self.sink.commit(&batch.raised, place.as_ref(), batch.is_caught_up) {
+        match self.write(&batch) {
             Ok(committed) => {
+                self.sightings.clear();
+                self.pipeline.settled();
                 committed.proofs.into_iter().for_each(|generation| self.proven(generation));
                 self.looks_since_settled = 0;
                 true
@@ -171,6 +267,19 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Evidence first, because it takes an alert again without keeping it twice; then what settles the place.
+    fn write(&mut self, batch: &Batch) -> io::Result<Committed> {
+        if let Some(keep) = &mut self.keep {
+            let trace = Trace::of(&batch.raised, &self.sightings);
+            if !trace.is_empty() {
+                keep.keep(&trace)?;
+            }
+        }
+        let (place, engine) = (self.tail.place(), self.pipeline.engine());
+        let counts = engine.is_changed().then(|| engine.state());
+        self.sink.commit(&batch.raised, place.as_ref(), counts.as_deref(), batch.is_caught_up)
     }
 
     fn complain(&mut self, error: &io::Error) {
@@ -194,7 +303,7 @@ impl Worker {
                 detected_at,
                 rules_loaded,
                 rules_failed,
-                engines: std::collections::BTreeMap::new(),
+                engines: BTreeMap::from([(EngineKind::Sigma, EngineProof { detected_at, rules_loaded, rules_failed })]),
             });
         });
     }
@@ -204,12 +313,25 @@ impl Worker {
         let is_recent = self.not_analysed_at.is_some_and(|at| now.since(at) < CONDITION_LASTS);
         let conditions = (is_recent || was_refused).then(|| NOT_ANALYSED.to_owned()).into_iter().collect();
         let alert_count = self.sink.alert_count();
-        self.status.send_if_modified(|status| {
-            let is_changed = status.alert_count != alert_count || status.conditions != conditions;
+        let events = Some(self.stream.facts(now));
+        let (read, not_analysed) = (self.stream.events_read(), self.stream.not_analysed());
+        let is_time_for_counters = now.since(self.counters_sent_at) >= COUNTERS_EVERY;
+        let is_sent = self.status.send_if_modified(|status| {
+            let counters = (status.measurements.events_read, status.measurements.events_not_analysed);
+            let is_changed = status.alert_count != alert_count
+                || status.conditions != conditions
+                || status.facts.events != events
+                || (is_time_for_counters && counters != (read, not_analysed));
             status.alert_count = alert_count;
             status.conditions = conditions;
+            status.facts.events = events;
+            status.measurements.events_read = read;
+            status.measurements.events_not_analysed = not_analysed;
             is_changed
         });
+        if is_sent {
+            self.counters_sent_at = now;
+        }
     }
 }
 
