@@ -3,6 +3,7 @@
 //! One small trait and no plug-in system. An engine holds no clock, opens no socket and never writes a file.
 
 pub mod sigma;
+pub mod suricata;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,143 @@
+//! The intake: Suricata connects to a socket and writes one event a line; evidence comes out.
+//!
+//! It never makes Suricata wait for whoever takes the evidence: what finds no room is counted and lost. It never keeps
+//! more of a line than its limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, mpsc};
+use watchpost_clock::Clock;
+use watchpost_core::evidence::TimelineEntry;
+
+use super::canary::Expected;
+use super::eve::EveEvent;
+use super::evidence::{CanarySeen, Evidence, Mapper};
+
+/// The longest line that is read; an alert with its payload has less than 20 KiB.
+const LINE_LIMIT: usize = 256 * 1024;
+/// How much is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// What came in.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Events read.
+    pub events: AtomicU64,
+    /// Lines that were none, or were too long.
+    pub not_understood: AtomicU64,
+    /// Pieces of evidence that found no room.
+    pub lost: AtomicU64,
+}
+
+/// Takes events in.
+#[derive(Clone)]
+pub struct Intake {
+    clock: Clock,
+    mapper: Arc<Mutex<Mapper>>,
+    expected: Arc<Expected>,
+    evidence: mpsc::Sender<Evidence>,
+    tally: Arc<Tally>,
+}
+
+impl Intake {
+    /// An intake that hands evidence to `evidence` and canaries to `expected`.
+    #[must_use]
+    pub fn new(clock: Clock, mapper: Mapper, expected: Arc<Expected>, evidence: mpsc::Sender<Evidence>) -> Self {
+        Self { clock, mapper: Arc::new(Mutex::new(mapper)), expected, evidence, tally: Arc::default() }
+    }
+
+    /// What came in so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Devices are looked for in another home.
+    pub async fn set_home(&self, home: super::home::Home) {
+        self.mapper.lock().await.set_home(home);
+    }
+
+    /// Serves whoever connects, until it is dropped. Suricata's check of a configuration connects, too.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(self.clone().take(stream));
+                }
+                Err(error) => {
+                    tracing::warn!("Suricata cannot connect to hand over events: {error}");
+                    // Out of descriptors, most likely; others may give some back.
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn take(self, mut stream: UnixStream) {
+        let mut buffer: Vec<u8> = Vec::with_capacity(CHUNK * 2);
+        let mut is_skipping = false;
+        loop {
+            match stream.read_buf(&mut buffer).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return,
+            }
+            let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            let lines = buffer.get(..whole).unwrap_or_default();
+            self.read(lines, std::mem::take(&mut is_skipping) && whole > 0).await;
+            is_skipping |= whole == 0 && is_skipping;
+            buffer.drain(..whole);
+            if buffer.len() > LINE_LIMIT {
+                buffer.clear();
+                is_skipping = true;
+                self.tally.not_understood.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Reads whole lines; the first may be the end of one that was too long.
+    async fn read(&self, lines: &[u8], skips_first: bool) {
+        if lines.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let mut mapper = self.mapper.lock().await;
+        let mut evidence = Vec::new();
+        for line in lines.split(|byte| *byte == b'\n').skip(usize::from(skips_first)).filter(|line| !line.is_empty()) {
+            let Ok(event) = EveEvent::parse(line) else {
+                self.tally.not_understood.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            self.tally.events.fetch_add(1, Ordering::Relaxed);
+            if let Some(canary) = mapper.map(&event, now, &mut evidence)
+                && !self.expected.settle(&canary)
+            {
+                self.note_foreign(&canary, &event, &mut mapper, now, &mut evidence);
+            }
+            for piece in evidence.drain(..) {
+                if self.evidence.try_send(piece).is_err() {
+                    self.tally.lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Another sensor's canary, or somebody who plays one: for the record only.
+    fn note_foreign(
+        &self,
+        canary: &CanarySeen,
+        event: &EveEvent<'_>,
+        mapper: &mut Mapper,
+        now: watchpost_core::time::Timestamp,
+        evidence: &mut Vec<Evidence>,
+    ) {
+        let from = event.src_ip.as_deref().unwrap_or("an unknown address");
+        if mapper.is_news(&("canary", from, &canary.interface), now) {
+            let text = format!("a canary that this sensor did not send was seen on {} from {from}", canary.interface);
+            let entry = TimelineEntry { at: now, kind: "engine".to_owned(), text, devices: [from.to_owned()].into() };
+            evidence.push(Evidence::Timeline(entry));
+        }
+    }
+}

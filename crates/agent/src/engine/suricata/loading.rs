@@ -1,0 +1,200 @@
+//! Rules are loaded when the engine says so (decision 16): replaced, reloaded, read back, and put back if it is worse.
+//!
+//! Suricata answers “done” to a reload whose file is missing or broken throughout, and is blind from then on. So nothing
+//! here believes an answer to a reload; only what the engine counts afterwards.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use watchpost_clock::Clock;
+
+use super::control::{Control, ControlError, RuleCounts};
+use super::process::ProcessError;
+use super::rules::{Gathered, SourceError, replace, write_beside};
+
+/// How often a reload under way is looked after, in real time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Most complaints that are kept.
+pub const COMPLAINTS_LIMIT: usize = 50;
+
+/// What rules have to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Rules that have to be loaded at least, the canary's counted.
+    pub loaded_at_least: u32,
+    /// Rules that may be refused at most.
+    pub failed_at_most: u32,
+}
+
+impl Expectation {
+    /// Whether these counts are good enough.
+    #[must_use]
+    pub fn is_met_by(self, counts: RuleCounts) -> bool {
+        counts.loaded >= self.loaded_at_least && counts.failed <= self.failed_at_most
+    }
+}
+
+/// Rules in force.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RulesLoaded {
+    /// How many, the canary's counted.
+    pub loaded: u32,
+    /// How many were refused.
+    pub failed: u32,
+    /// Why: file, line and reason, at most [`COMPLAINTS_LIMIT`].
+    pub complaints: Vec<String>,
+    /// SHA-256 (hex) over all of them.
+    pub sha256: String,
+    /// Whether the running engine says so; otherwise its check did, because nothing is to be listened on.
+    pub by_engine: bool,
+}
+
+/// Why rules are not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// They cannot be gathered or written.
+    #[error("the rules for Suricata cannot be put together")]
+    Source(#[from] SourceError),
+    /// The check cannot be run.
+    #[error("Suricata's check of the rules cannot be run")]
+    Process(#[from] ProcessError),
+    /// The check says that they are worse than expected. The engine was not touched.
+    #[error("Suricata's check takes {} rules and refuses {}; the rules before stay in force: {}", .0.loaded, .0.failed,
+        .0.complaints.first().map_or("no rule is left", |first| first))]
+    Refused(RulesLoaded),
+    /// The engine says that they are worse than expected. The rules before are in force again.
+    #[error("Suricata loaded {} rules and refused {}; the rules before were put back: {}", .0.loaded, .0.failed,
+        .0.complaints.first().map_or("no rule is left", |first| first))]
+    PutBack(RulesLoaded),
+    /// The rules before could not be loaded again, so that the engine has to be started again.
+    #[error("the rules before could not be put back while Suricata runs; it is started again with them")]
+    Unsettled,
+    /// Another reload does not end.
+    #[error("Suricata is still loading other rules after {} s; try again", .0.as_secs())]
+    Busy(Duration),
+    /// The engine does not answer.
+    #[error("Suricata does not answer while it loads rules; the rules before stay in place")]
+    Control(#[from] ControlError),
+    /// It does not run.
+    #[error("Suricata does not run, so it cannot load rules; see the engine's state for why")]
+    NotRunning,
+}
+
+/// Changes the rules of a running engine.
+pub struct Loader<'a> {
+    /// For the deadline.
+    pub clock: &'a Clock,
+    /// The engine's socket.
+    pub control: &'a mut Control,
+    /// The file that it reads.
+    pub rules: &'a Path,
+    /// How long one reload may take, in real time.
+    pub patience: Duration,
+}
+
+impl Loader<'_> {
+    /// Puts `gathered` in force, and the rules before back if the engine says that it is worse than expected.
+    ///
+    /// # Errors
+    /// When the new rules are not in force. Which are, the error says.
+    pub async fn load(
+        &mut self,
+        gathered: &Gathered,
+        reasons: &HashMap<usize, String>,
+        expectation: Expectation,
+    ) -> Result<RulesLoaded, LoadError> {
+        let beside = write_beside(self.rules, gathered.text())?;
+        let before = self.keep_before()?;
+        replace(&beside, self.rules)?;
+        let found = match self.reload().await {
+            Ok(()) => self.read_back(gathered, reasons).await,
+            Err(error) => Err(error),
+        };
+        let error = match found {
+            Ok(found) if expectation.is_met_by(RuleCounts { loaded: found.loaded, failed: found.failed }) => {
+                return Ok(found);
+            }
+            Ok(found) => LoadError::PutBack(found),
+            Err(error) => error,
+        };
+        let Some(before) = before else { return Err(error) };
+        replace(&before, self.rules)?;
+        match self.reload().await {
+            Ok(()) => Err(error),
+            Err(_) => Err(LoadError::Unsettled),
+        }
+    }
+
+    /// A second name for the rules before, which survives that theirs is given away.
+    fn keep_before(&self) -> Result<Option<PathBuf>, SourceError> {
+        let mut name = self.rules.as_os_str().to_owned();
+        name.push(".before");
+        let before = PathBuf::from(name);
+        let broken = |source| SourceError::Write { path: before.clone(), source };
+        match std::fs::remove_file(&before) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(broken(error)),
+            Ok(()) | Err(_) => {}
+        }
+        match std::fs::hard_link(self.rules, &before) {
+            Ok(()) => Ok(Some(before)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(broken(error)),
+        }
+    }
+
+    /// Has the engine read its file again, and waits until it has. A reload that somebody else began is waited out first:
+    /// it may have read the file before.
+    ///
+    /// # Errors
+    /// When it does not come to an end in time.
+    pub async fn reload(&mut self) -> Result<(), LoadError> {
+        let deadline = self.clock.instant() + self.patience;
+        let mut before = self.control.loaded_at().await?;
+        while !self.control.begin_reload().await? {
+            self.pause(deadline).await?;
+            before = self.control.loaded_at().await?;
+        }
+        while self.control.loaded_at().await? == before {
+            self.pause(deadline).await?;
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, deadline: std::time::Instant) -> Result<(), LoadError> {
+        if self.clock.instant() >= deadline {
+            return Err(LoadError::Busy(self.patience));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        Ok(())
+    }
+
+    async fn read_back(
+        &mut self,
+        gathered: &Gathered,
+        reasons: &HashMap<usize, String>,
+    ) -> Result<RulesLoaded, LoadError> {
+        read_back(self.control, gathered, reasons).await.map_err(LoadError::Control)
+    }
+}
+
+/// What the engine says that it has loaded.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn read_back(
+    control: &mut Control,
+    gathered: &Gathered,
+    reasons: &HashMap<usize, String>,
+) -> Result<RulesLoaded, ControlError> {
+    let counts = control.rule_counts().await?;
+    let failed = if counts.failed == 0 { Vec::new() } else { control.failed_rules().await? };
+    let complaint = |failed| gathered.complaint(failed, reasons.get(&failed.line).map(String::as_str));
+    Ok(RulesLoaded {
+        loaded: counts.loaded,
+        failed: counts.failed,
+        complaints: failed.iter().take(COMPLAINTS_LIMIT).map(complaint).collect(),
+        sha256: gathered.sha256(),
+        by_engine: true,
+    })
+}
