@@ -83,6 +83,8 @@ struct Ledger {
 struct Open {
     db: Connection,
     ledger: Ledger,
+    /// The last number that this run has handed out in a batch.
+    handed: Option<u64>,
 }
 
 /// The evidence store of one sensor.
@@ -153,24 +155,32 @@ impl Evidence {
     /// # Errors
     /// When the store cannot be read.
     pub fn next_batch(&mut self) -> Result<Option<(String, u64)>, EvidenceError> {
-        self.read(|db, ledger| outbox::next_batch(db, &ledger.stream))
+        let batch = self.read(|db, ledger| outbox::next_batch(db, &ledger.stream))?;
+        if let Some((_, through)) = &batch {
+            self.opened()?.handed = Some(*through);
+        }
+        Ok(batch)
     }
 
     /// The control plane has everything of `stream` up to `through`. Another stream's word changes nothing. Has it more
-    /// than was ever given, then this file is an old copy of itself: its numbers are worth nothing, a stream begins.
+    /// than was handed out, then this file is an old copy of itself: its numbers are worth nothing, a stream begins.
     ///
     /// # Errors
     /// When that cannot be written down; the same batch comes again then, which is harmless.
     pub fn taken(&mut self, stream: &str, through: u64) -> Result<(), EvidenceError> {
-        let place = self.opened()?.ledger.stream.clone();
+        let open = self.opened()?;
+        let (place, handed) = (open.ledger.stream.clone(), open.handed);
         if place.id != stream || through <= place.taken {
             return Ok(());
         }
-        let is_ours = through <= place.number;
+        // The word may answer the run before this one, which handed out what this one has yet to.
+        let is_ours = through <= handed.unwrap_or(place.number);
         let next = if is_ours { Stream { taken: through, ..place } } else { Stream { id: name(), taken: 0, ..place } };
         let saved = self.opened().map(|open| next.save(&open.db))?;
         self.judged(saved)?;
-        self.opened()?.ledger.stream = next;
+        let open = self.opened()?;
+        open.ledger.stream = next;
+        open.handed = open.handed.filter(|_| is_ours);
         Ok(())
     }
 
@@ -378,7 +388,7 @@ impl Evidence {
         };
         let ledger = Ledger { stream, span: rows::span(&db)? };
         self.devices = rows::load_devices(&db, &self.policy)?;
-        self.open = Some(Open { db, ledger });
+        self.open = Some(Open { db, ledger, handed: None });
         Ok(())
     }
 

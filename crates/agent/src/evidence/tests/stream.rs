@@ -88,6 +88,7 @@ fn campaign(seed: u64) {
     let mut chance = Chance(seed);
     let mut root = tempfile::tempdir().unwrap();
     let mut evidence = open(root.path());
+    let stream = evidence.stream().unwrap().to_owned();
     let (mut server, mut replies, mut clock, mut given) = (Server::default(), VecDeque::new(), 0, 0);
     for _ in 0..60 {
         match chance.below(10) {
@@ -134,6 +135,7 @@ fn campaign(seed: u64) {
         assert!(device.last_seen.since(told) < RetentionPolicy::default().device_told_every, "seed {seed}");
     }
     assert_eq!(evidence.waiting().unwrap(), 0);
+    assert_eq!(evidence.stream().unwrap(), stream, "seed {seed}");
 }
 
 #[test]
@@ -163,21 +165,28 @@ fn the_same_items_come_again_until_they_are_taken_and_never_after() {
 }
 
 #[test]
-fn a_store_that_was_put_back_from_an_old_copy_begins_a_stream() {
-    let root = tempfile::tempdir().unwrap();
-    let mut evidence = open(root.path());
-    evidence.record(&Recorded { alerts: vec![alert(1)], ..Recorded::default() }).unwrap();
-    let old = killed(root.path());
-    evidence.record(&Recorded { alerts: vec![alert(2)], ..Recorded::default() }).unwrap();
-    let mut server = Server::default();
-    let (stream, through) = server.take(&evidence.next_batch().unwrap().unwrap().0);
-    assert_eq!(through, 2);
-    drop(evidence);
-    let mut evidence = open(old.path());
-    evidence.record(&Recorded { alerts: vec![alert(3), alert(4), alert(5)], ..Recorded::default() }).unwrap();
-    // Number 2 is another alert here; the control plane has taken its own number 2 and says 2.
-    evidence.taken(&stream, 9).unwrap();
-    assert_ne!(evidence.stream().unwrap(), stream);
-    server.take(&evidence.next_batch().unwrap().unwrap().0);
-    assert_eq!(server.alerts.len(), 5);
+fn a_store_that_was_put_back_from_an_old_copy_begins_a_stream_and_loses_nothing() {
+    for (before, after) in [(10, 1), (250, 300)] {
+        let root = tempfile::tempdir().unwrap();
+        let mut evidence = open(root.path());
+        let stream = evidence.stream().unwrap().to_owned();
+        let old = killed(root.path());
+        let mut server = Server::default();
+        evidence.record(&Recorded { alerts: (1..=before).map(alert).collect(), ..Recorded::default() }).unwrap();
+        while let Some((json, _)) = evidence.next_batch().unwrap() {
+            let (stream, taken) = server.take(&json);
+            evidence.taken(&stream, taken).unwrap();
+        }
+        drop(evidence);
+        // Its numbers begin again at 1, for other alerts.
+        let mut evidence = open(old.path());
+        let others = (1_000..1_000 + after).map(alert).collect();
+        evidence.record(&Recorded { alerts: others, ..Recorded::default() }).unwrap();
+        while let Some((json, _)) = evidence.next_batch().unwrap() {
+            let (stream, taken) = server.take(&json);
+            evidence.taken(&stream, taken).unwrap();
+        }
+        assert_ne!(evidence.stream().unwrap(), stream);
+        assert_eq!(server.alerts.len() as u64, before + after);
+    }
 }
