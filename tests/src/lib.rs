@@ -1,6 +1,7 @@
 //! Shared parts of the end-to-end tests: a demo as a child process, its hosts as a stranger sees them.
 
 pub mod demo;
+pub mod evidence;
 pub mod kill;
 pub mod site;
 pub mod tools;

@@ -1,6 +1,7 @@
 //! What runs on a sensor host: the updater and the sensor.
 
 pub mod engine;
+pub mod evidence;
 pub mod host;
 pub mod host_config;
 pub mod identity;

@@ -302,11 +302,33 @@ pub struct RetentionPolicy {
     pub log_files: u32,
     /// Captured packets that were fetched to the control plane (L: 48 h).
     pub fetched_capture: Duration,
+    /// Entries of a sensor's timeline; the oldest are dropped (L: 10 million on the large appliances).
+    pub timeline_events: u64,
+    /// Disk of a sensor's evidence without packets: alerts, devices, timeline, with the database's own log (P: 2 GiB,
+    /// room for that timeline at 100 bytes an entry, and as much again).
+    pub evidence_bytes: u64,
+    /// Disk of a sensor's captured packets; the oldest files are dropped (L: 2.5 GB, the smallest appliance).
+    pub capture_bytes: u64,
+    /// Devices of one sensor; the one that was silent longest is dropped (L: 12,000, the largest appliance).
+    pub devices_at_most: usize,
+    /// A device that shows nothing but that it is there goes up to the control plane this often (P: 1 h).
+    pub device_told_every: Duration,
 }
 
 impl Default for RetentionPolicy {
     fn default() -> Self {
-        Self { devices: days(90), alerts: days(90), log_file: 50 * MEBIBYTE, log_files: 10, fetched_capture: hours(48) }
+        Self {
+            devices: days(90),
+            alerts: days(90),
+            log_file: 50 * MEBIBYTE,
+            log_files: 10,
+            fetched_capture: hours(48),
+            timeline_events: 10_000_000,
+            evidence_bytes: 2 * GIBIBYTE,
+            capture_bytes: GIBIBYTE * 5 / 2,
+            devices_at_most: 12_000,
+            device_told_every: hours(1),
+        }
     }
 }
 

@@ -48,8 +48,12 @@ const FOREIGN_CRYPTO: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"
 const SINGLE: &[&str] = &["rustls", "aws-lc-rs", "tokio-rustls", "tokio"];
 
 /// Crates that one crate of ours alone may use.
-const RESERVED: &[(&str, &str)] =
-    &[("sqlx", "watchpost-store"), ("askama", "watchpost-server"), ("cab", "watchpost-package")];
+const RESERVED: &[(&str, &str)] = &[
+    ("sqlx", "watchpost-store"),
+    ("rusqlite", "watchpost-agent"),
+    ("askama", "watchpost-server"),
+    ("cab", "watchpost-package"),
+];
 
 /// Reads the dependency graph and checks every rule on it.
 ///
@@ -140,9 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn sql_is_for_the_store_alone() {
+    fn sql_is_for_the_store_and_for_the_evidence_of_a_host() {
         assert!(reserved("m", "watchpost-store", &used(&["sqlx"])).is_empty());
-        assert_eq!(reserved("m", "watchpost-server", &used(&["sqlx"])).len(), 1);
+        assert_eq!(reserved("m", "watchpost-server", &used(&["sqlx", "rusqlite"])).len(), 2);
+        assert!(reserved("m", "watchpost-agent", &used(&["rusqlite"])).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The sensor's own log: JSON lines in `logs/sensor.log`, never more than two files of a fixed size.
+//! A service's own log: JSON lines in `logs/sensor.log`, never more files, nor larger ones, than the policy has it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,9 +8,7 @@ use std::sync::Mutex;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use watchpost_clock::Clock;
-
-/// When the log has reached this size it is set aside as `sensor.log.1`.
-const ROTATE_AT: u64 = 4 * 1024 * 1024;
+use watchpost_core::policy::RetentionPolicy;
 
 struct ByClock(Clock);
 
@@ -27,7 +25,8 @@ pub(super) fn start(root: &Path, clock: Clock) {
 
 /// Starts logging to the file at `path`, and to nowhere if it cannot be opened.
 pub(crate) fn write_to(path: PathBuf, clock: Clock) {
-    let Ok(file) = BoundedFile::open(path, ROTATE_AT) else { return };
+    let policy = RetentionPolicy::default();
+    let Ok(file) = BoundedFile::open(path, policy.log_file, policy.log_files) else { return };
     let subscriber = tracing_subscriber::fmt()
         .json()
         .with_timer(ByClock(clock))
@@ -38,26 +37,34 @@ pub(crate) fn write_to(path: PathBuf, clock: Clock) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// A file that starts anew when it is full, and keeps the one before.
+/// A file that starts anew when it is full; those before are `….log.1`, the youngest, to `….log.9`.
 struct BoundedFile {
     path: PathBuf,
     file: File,
     bytes: u64,
-    rotate_at: u64,
+    most_bytes: u64,
+    most_files: u32,
 }
 
 impl BoundedFile {
-    fn open(path: PathBuf, rotate_at: u64) -> io::Result<Self> {
+    fn open(path: PathBuf, most_bytes: u64, most_files: u32) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let file = OpenOptions::new().append(true).create(true).open(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path, file, bytes, rotate_at })
+        Ok(Self { path, file, bytes, most_bytes, most_files })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+        let aside = |number: u32| self.path.with_extension(format!("log.{number}"));
+        for number in (1..self.most_files.saturating_sub(1)).rev() {
+            match std::fs::rename(aside(number), aside(number.saturating_add(1))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        std::fs::rename(&self.path, aside(1))?;
         self.file = OpenOptions::new().append(true).create(true).open(&self.path)?;
         self.bytes = 0;
         Ok(())
@@ -66,7 +73,8 @@ impl BoundedFile {
 
 impl Write for BoundedFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.bytes >= self.rotate_at {
+        let is_full = self.bytes.saturating_add(line.len() as u64) > self.most_bytes;
+        if is_full && self.bytes > 0 {
             self.rotate()?;
         }
         let count = self.file.write(line)?;
@@ -84,17 +92,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_never_takes_more_than_two_files() {
+    fn ten_files_of_a_bounded_size_are_kept_and_the_oldest_goes() {
         let root = tempfile::tempdir().unwrap();
-        let mut log = BoundedFile::open(root.path().join("logs").join("sensor.log"), 100).unwrap();
-        for _ in 0..50 {
-            log.write_all(&[b'x'; 30]).unwrap();
+        let folder = root.path().join("logs");
+        let mut log = BoundedFile::open(folder.join("sensor.log"), 100, 10).unwrap();
+        for number in 0..50 {
+            log.write_all(format!("{number:>32}\n").as_bytes()).unwrap();
         }
-        let sizes: Vec<u64> = std::fs::read_dir(root.path().join("logs"))
+        // Three lines of 33 bytes fit a file: 48 are in sixteen full ones, of which the last nine are kept.
+        let mut names: Vec<String> = std::fs::read_dir(&folder)
             .unwrap()
-            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        assert_eq!(sizes.len(), 2);
-        assert!(sizes.iter().all(|size| *size <= 130), "{sizes:?}");
+        names.sort();
+        let expected = std::iter::once("sensor.log".to_owned()).chain((1..10).map(|n| format!("sensor.log.{n}")));
+        assert_eq!(names, expected.collect::<Vec<_>>());
+        let first_of = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap()[..32].trim().to_owned();
+        assert_eq!(
+            (first_of("sensor.log"), first_of("sensor.log.1"), first_of("sensor.log.9")),
+            ("48".into(), "45".into(), "21".into())
+        );
+        assert!(names.iter().all(|name| std::fs::metadata(folder.join(name)).unwrap().len() <= 100));
+    }
+
+    #[test]
+    fn the_policy_is_fifty_megabytes_times_ten() {
+        let policy = RetentionPolicy::default();
+        assert_eq!((policy.log_file, policy.log_files), (50 << 20, 10));
     }
 }

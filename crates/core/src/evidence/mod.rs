@@ -2,6 +2,11 @@
 //!
 //! The sensor keeps all of it; alerts and device summaries also go up to the control plane, in batches with ids.
 
+pub mod bounds;
+pub mod captures;
+pub mod devices;
+pub mod retention;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -123,6 +128,9 @@ pub struct Device {
     pub first_seen: Timestamp,
     /// Last seen, to the minute.
     pub last_seen: Timestamp,
+    /// Keys of devices that turned out to be this one, most recent last; they are no devices of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
 }
 
 /// One line of a sensor's timeline.
