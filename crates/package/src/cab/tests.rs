@@ -12,18 +12,20 @@ use watchpost_core::version::Version;
 use super::block::Packer;
 use super::format::{BLOCK, DATE, MAX_UNPACKED, attributes, block_checksum};
 use super::*;
+use crate::contents::Contents;
 use crate::digest::Sha256Hex;
 use crate::manifest::{FileEntry, Manifest, Mode};
 
-fn release() -> ReleaseManifest {
-    ReleaseManifest {
+fn release() -> Contents {
+    Contents::Release(ReleaseManifest {
         version: Version::new(2, 255, 1, 0),
         kind: ReleaseKind::Minor,
         notes: "notes".to_owned(),
         minimum_base_version: None,
         rules_expected: 2,
+        suricata_rules_expected: 0,
         needs: Needs::default(),
-    }
+    })
 }
 
 /// A folder with a program of several blocks, two rules and an empty file.
