@@ -180,7 +180,7 @@ impl From<io::Error> for PackError {
 /// Writes the blocks of one file; returns how many bytes and blocks they are.
 fn pack(member: &Member, out: &mut impl Write) -> Result<(u64, u16), PackError> {
     let (mut source, name): (Box<dyn Read>, _) = match &member.content {
-        Content::Bytes(bytes) => (Box::new(bytes.as_slice()), Path::new(RELEASE)),
+        Content::Bytes(bytes) => (Box::new(bytes.as_slice()), Path::new(member.entry.path.as_str())),
         Content::File(path) => (Box::new(File::open(path)?), path.as_path()),
     };
     let (mut packer, mut hasher, mut block) = (Packer::new(), Hasher::new(), Vec::with_capacity(BLOCK));

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use watchpost_core::release::{Needs, ReleaseKind};
+use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::version::Version;
 
 use super::*;

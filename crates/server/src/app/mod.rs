@@ -15,6 +15,8 @@ pub(crate) mod planning;
 pub mod releases;
 pub mod rollouts;
 pub mod rules;
+#[cfg(test)]
+mod rules_tests;
 pub mod sensors;
 pub(crate) mod shelves;
 #[cfg(test)]
