@@ -6,6 +6,7 @@ pub mod host;
 pub mod host_config;
 pub mod identity;
 pub mod local;
+pub mod rules;
 pub mod sensor;
 pub mod setup;
 pub mod transport;

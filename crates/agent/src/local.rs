@@ -51,6 +51,8 @@ pub enum Ask {
         /// Where its files are.
         folder: PathBuf,
     },
+    /// Load the rules of the release alone. The answer is a status.
+    DropRules,
     /// Hand out the next batch of evidence that waits to be sent.
     Evidence,
     /// The control plane has everything up to there.

@@ -40,6 +40,8 @@ pub struct Policy {
     pub migration: MigrationPolicy,
     /// Network sensors.
     pub network: NetworkPolicy,
+    /// Rule packages.
+    pub rules: RulesPolicy,
     /// What is kept how long.
     pub retention: RetentionPolicy,
 }
@@ -285,6 +287,45 @@ impl Default for NetworkPolicy {
             activation_file_valid: days(14),
             activation_command_valid: days(14),
             recovery_file_valid: hours(24),
+        }
+    }
+}
+
+/// Rule packages on their way to the engines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RulesPolicy {
+    /// The first pause after a package could not be fetched; it doubles from there (P: 30 s).
+    pub fetch_retry: Duration,
+    /// The longest such pause (P: 10 min).
+    pub fetch_retry_longest: Duration,
+    /// From the first attempt until it is told as failed (P: 30 min).
+    pub fetch_deadline: Duration,
+    /// From then until the next round of attempts (P: 1 h).
+    pub fetch_again_after: Duration,
+    /// From handing a package to the sensor until its engines must have it (P: 10 min; 50,000 rules take half a minute).
+    pub load_deadline: Duration,
+    /// Sensor processes that may end while they load one package before it is taken for bad (P: 3).
+    pub load_attempts: u32,
+    /// Bad builds that a host remembers (P: 32).
+    pub bad_remembered: usize,
+    /// From offering a package until a sensor that says nothing of it is no longer “in progress” (P: 1 h).
+    pub offer_deadline: Duration,
+    /// Sensors a build may fail on before it is handed to no further one: one more than 2 % stops it (P).
+    pub brake: FailureBudget,
+}
+
+impl Default for RulesPolicy {
+    fn default() -> Self {
+        Self {
+            fetch_retry: Duration::from_secs(30),
+            fetch_retry_longest: minutes(10),
+            fetch_deadline: minutes(30),
+            fetch_again_after: hours(1),
+            load_deadline: minutes(10),
+            load_attempts: 3,
+            bad_remembered: 32,
+            offer_deadline: hours(1),
+            brake: FailureBudget { share: 200, at_least: 0 },
         }
     }
 }

@@ -56,6 +56,10 @@ pub struct ReleaseManifest {
     pub minimum_base_version: Option<Version>,
     /// How many rules the engine must have loaded for the release to count as whole.
     pub rules_expected: u32,
+    /// How many Suricata rules of the release must be loaded where that engine runs. Only written when there are any:
+    /// hosts that do not know the field refuse it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suricata_rules_expected: u32,
     /// What it needs of a host.
     #[serde(default)]
     pub needs: Needs,
@@ -96,6 +100,9 @@ pub enum ReleaseError {
     /// No rules, or absurdly many.
     #[error("rulesExpected is {0}: a release carries 1 to {MAX_RULES} rules")]
     Rules(u32),
+    /// Too many Suricata rules.
+    #[error("suricataRulesExpected is {0}: a release carries at most {MAX_RULES}")]
+    SuricataRules(u32),
     /// An absurd demand on the host.
     #[error("needs.fileDescriptors is {0}, more than the {MAX_FILE_DESCRIPTORS} allowed")]
     FileDescriptors(u32),
@@ -115,6 +122,11 @@ pub enum ReleaseError {
         /// What `release.json` says.
         packed: Version,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl ReleaseManifest {
@@ -150,6 +162,9 @@ impl ReleaseManifest {
         }
         if self.rules_expected == 0 || self.rules_expected > MAX_RULES {
             return Err(ReleaseError::Rules(self.rules_expected));
+        }
+        if self.suricata_rules_expected > MAX_RULES {
+            return Err(ReleaseError::SuricataRules(self.suricata_rules_expected));
         }
         if self.needs.file_descriptors > MAX_FILE_DESCRIPTORS {
             return Err(ReleaseError::FileDescriptors(self.needs.file_descriptors));
@@ -197,6 +212,11 @@ mod tests {
         assert_eq!(release.version, Version::new(2, 255, 1, 0));
         assert_eq!(release.needs.file_descriptors, 1024);
         assert_eq!(ReleaseManifest::from_slice(&release.to_vec()).unwrap(), release);
+        assert!(!GOOD.contains("suricata") && !String::from_utf8(release.to_vec()).unwrap().contains("suricata"));
+        let with = ReleaseManifest { suricata_rules_expected: 3, ..release.clone() };
+        assert_eq!(ReleaseManifest::from_slice(&with.to_vec()).unwrap(), with);
+        let many = ReleaseManifest { suricata_rules_expected: MAX_RULES + 1, ..release.clone() };
+        assert!(matches!(many.validate(), Err(ReleaseError::SuricataRules(100_001))));
         let signed = release.signed(4);
         release.matches(&signed).unwrap();
         assert!(release.matches(&SignedRelease { version: Version::new(2, 255, 2, 0), ..signed }).is_err());

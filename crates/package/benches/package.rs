@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::version::Version;
-use watchpost_package::{Sha256Hex, cab, extract, hash_reader, inspect};
+use watchpost_package::{Contents, Sha256Hex, cab, extract, hash_reader, inspect};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -130,10 +130,11 @@ fn package(dir: &Path, files: usize) -> Result<PathBuf, Failure> {
         notes: String::new(),
         minimum_base_version: None,
         rules_expected: u32::try_from(files)?,
+        suricata_rules_expected: 0,
         needs: Needs::default(),
     };
     let path = dir.join(format!("{files}.cab"));
-    cab::build(&from, &release, &path)?;
+    cab::build(&from, &Contents::Release(release), &path)?;
     let info = inspect(&path, None)?;
     fs::write(path.with_extension("approved"), format!("{} {}", info.length, info.sha256))?;
     fs::remove_dir_all(from)?;

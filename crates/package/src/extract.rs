@@ -1,4 +1,4 @@
-//! Puts a package on the disk, or only reads its manifest and release description; after its hash matched, never before.
+//! Puts a package on the disk, or only reads its manifest and description; after its hash matched, never before.
 
 #[cfg(test)]
 mod tests;
@@ -10,11 +10,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode as Bits, OFlags};
-use watchpost_core::release::{MAX_RELEASE_JSON, ReleaseError, ReleaseManifest};
 
 use crate::cab::{CabError, Sink, read};
+use crate::contents::{Contents, ContentsError, Descriptions};
 use crate::digest::{Sha256Hex, hash_reader};
-use crate::manifest::{FileEntry, MANIFEST, Manifest, RELEASE};
+use crate::manifest::{FileEntry, MANIFEST, Manifest};
 
 /// Why a package is not extracted.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +57,9 @@ pub enum ExtractError {
     /// The package misses the profile, or the disk is full.
     #[error("the package is refused")]
     Package(#[source] CabError),
-    /// There is no release description in it.
-    #[error("the package has no {RELEASE} of a sensible size")]
-    NoRelease,
-    /// The release description is wrong.
-    #[error("the release description in the package is refused")]
-    Release(#[source] ReleaseError),
+    /// It says nothing sensible of itself.
+    #[error("what the package says of itself is refused")]
+    Contents(#[source] ContentsError),
 }
 
 /// What a package says of itself.
@@ -70,8 +67,8 @@ pub enum ExtractError {
 pub struct PackageInfo {
     /// What is in it.
     pub manifest: Manifest,
-    /// Which release it is.
-    pub release: ReleaseManifest,
+    /// What it is.
+    pub contents: Contents,
     /// Its length in bytes.
     pub length: u64,
     /// Its digest.
@@ -135,42 +132,42 @@ fn read_package(
     approved: Option<(&Path, &Sha256Hex)>,
     sink: &mut dyn Sink,
 ) -> Result<PackageInfo, ExtractError> {
-    let mut keeper = Keeper { sink, release: None, keeping: false };
+    let mut keeper = Keeper { sink, found: Descriptions::default(), current: None };
     let (manifest, is) = read(BufReader::new(file), length, &mut keeper).map_err(ExtractError::Package)?;
     if let Some((_, sha256)) = approved
         && is != *sha256
     {
         return Err(ExtractError::NotApproved { length, sha256: *sha256, is_length: length, is });
     }
-    let release = keeper.release.ok_or(ExtractError::NoRelease)?;
-    let release = ReleaseManifest::from_slice(&release).map_err(ExtractError::Release)?;
-    Ok(PackageInfo { manifest, release, length, sha256: is })
+    let contents = Contents::read(keeper.found, &manifest.files).map_err(ExtractError::Contents)?;
+    Ok(PackageInfo { manifest, contents, length, sha256: is })
 }
 
-/// Keeps `release.json` while it passes through to another sink.
+/// Keeps the description while it passes through to another sink.
 struct Keeper<'a> {
     sink: &'a mut dyn Sink,
-    release: Option<Vec<u8>>,
-    keeping: bool,
+    found: Descriptions,
+    current: Option<FileEntry>,
 }
 
 impl Sink for Keeper<'_> {
     fn begin(&mut self, entry: &FileEntry) -> io::Result<()> {
-        self.keeping = entry.path.as_str() == RELEASE && entry.size <= MAX_RELEASE_JSON as u64;
-        if self.keeping {
-            self.release = Some(Vec::new());
+        if let Some(place) = self.found.place(entry) {
+            *place = Some(Vec::new());
+            self.current = Some(entry.clone());
         }
         self.sink.begin(entry)
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(release) = self.release.as_mut().filter(|_| self.keeping) {
-            release.extend_from_slice(bytes);
+        if let Some(kept) = self.current.as_ref().and_then(|entry| self.found.place(entry)).and_then(Option::as_mut) {
+            kept.extend_from_slice(bytes);
         }
         self.sink.data(bytes)
     }
 
     fn end(&mut self, entry: &FileEntry) -> io::Result<()> {
+        self.current = None;
         self.sink.end(entry)
     }
 }

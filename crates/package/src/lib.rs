@@ -3,6 +3,7 @@
 //! Promises never to look inside a package whose hash two repositories have not vouched for.
 
 pub mod cab;
+mod contents;
 mod digest;
 mod durable;
 pub mod extract;
@@ -12,6 +13,7 @@ pub mod path;
 pub mod trust;
 pub mod tuf;
 
+pub use contents::{Contents, ContentsError, Signed};
 pub use digest::{Sha256Hex, hash_reader};
 pub use extract::{ExtractError, PackageInfo, extract, inspect};
 pub use manifest::{FileEntry, Manifest};

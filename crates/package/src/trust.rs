@@ -10,6 +10,8 @@ mod store;
 mod verifier;
 
 #[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::VerifyError;

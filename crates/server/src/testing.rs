@@ -8,12 +8,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use watchpost_clock::Clock;
+use watchpost_core::content::{RulesManifest, rules_file_name};
 use watchpost_core::id::SensorId;
 use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::sync::{DetectionProof, Report, ServiceState};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
-use watchpost_package::{ImageAuthor, cab};
+use watchpost_package::{Contents, ImageAuthor, cab};
 
 use crate::app::App;
 use crate::app::enrollment::EnrollRequest;
@@ -94,10 +95,23 @@ impl House {
             notes: String::new(),
             minimum_base_version: None,
             rules_expected: 1,
+            suricata_rules_expected: 0,
             needs: Needs::default(),
         };
         let package = self.path(&format!("sensor-{version}-{}.cab", content.len()));
-        cab::build(&source, &release, &package).unwrap();
+        cab::build(&source, &Contents::Release(release), &package).unwrap();
+        self.author.sign(&package, self.clock.now()).unwrap();
+        package
+    }
+
+    /// A signed rule package of `build`, with one Sigma rule.
+    pub(crate) fn rules(&mut self, build: Timestamp) -> PathBuf {
+        let source = self.path(&format!("rules-{}", build.millis()));
+        std::fs::create_dir_all(source.join("sigma")).unwrap();
+        std::fs::write(source.join("sigma/a.yml"), "title: a").unwrap();
+        let rules = RulesManifest { build, notes: String::new(), sigma_expected: 1, suricata_expected: 0 };
+        let package = self.path(&rules_file_name(build));
+        cab::build(&source, &Contents::Rules(rules), &package).unwrap();
         self.author.sign(&package, self.clock.now()).unwrap();
         package
     }

@@ -13,6 +13,7 @@ mod keys;
 mod places;
 mod releases;
 mod rollouts;
+mod rule_packages;
 mod sensors;
 mod settings;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use keys::EnrolmentRow;
 pub use places::{SiteRow, ZoneRow};
 pub use releases::ReleaseRow;
 pub use rollouts::RolloutRow;
+pub use rule_packages::RulePackageRow;
 pub use sensors::{Contact, SensorRow};
 pub use tokens::TokenRow;
 

@@ -1,6 +1,7 @@
 //! Sensors: who they are, what they last reported, what they should be, and where their update stands.
 
 use serde::{Deserialize, Serialize};
+use watchpost_core::content::RulesOrder;
 use watchpost_core::id::{SensorId, WorkspaceId, ZoneId};
 use watchpost_core::sensor::{Sensor, SensorKind};
 use watchpost_core::settings::SensorSettings;
@@ -36,6 +37,8 @@ struct Facts {
     #[serde(default)]
     settings: SensorSettings,
     #[serde(default)]
+    rules: RulesOrder,
+    #[serde(default)]
     directory_object: Option<String>,
 }
 
@@ -49,6 +52,7 @@ impl Facts {
             removed_from_directory: sensor.removed_from_directory,
             settings_generation: sensor.settings_generation,
             settings: sensor.settings.clone(),
+            rules: sensor.rules,
             directory_object: sensor.directory_object.clone(),
         }
     }
@@ -196,6 +200,7 @@ fn read(cells: &Cells<'_>) -> Result<SensorRow, StoreError> {
     sensor.removed_from_directory = facts.removed_from_directory;
     sensor.settings_generation = facts.settings_generation;
     sensor.settings = facts.settings;
+    sensor.rules = facts.rules;
     sensor.directory_object = facts.directory_object;
     sensor.last_contact = cells.optional_instant("last_seen_at")?;
     sensor.last_config_pull = cells.optional_instant("last_pulled_at")?;

@@ -1,6 +1,7 @@
 //! The store suite: what is written is read back, what must not happen is refused, and bad rows are named.
 
 use serde_json::json;
+use watchpost_core::content::RulesManifest;
 use watchpost_core::health::{Hold, Issue, IssueStatus, IssueType};
 use watchpost_core::id::{AuditId, IssueId, SensorId, SessionId, SiteId, TokenId, UserId, WorkspaceId, ZoneId};
 use watchpost_core::release::ReleaseManifest;
@@ -263,6 +264,21 @@ async fn tokens_settings_releases_rollouts_and_issues_read_back() {
     tx.insert_release(&release).await.unwrap();
     assert!(matches!(tx.insert_release(&release).await.unwrap_err(), StoreError::Taken(_)));
     assert_eq!(tx.releases().await.unwrap(), [release]);
+
+    let text = br#"{"build":"2026-01-05T00:00:00Z","sigmaExpected":2}"#;
+    let mut rules = RulePackageRow {
+        manifest: RulesManifest::from_slice(text).unwrap(),
+        target: TargetRef { name: "watchpost-rules.cab".into(), sha256: "cd".repeat(32), length: 12 },
+        published_at: T0,
+        pulled_back_at: None,
+    };
+    tx.insert_rule_package(&rules).await.unwrap();
+    assert!(matches!(tx.insert_rule_package(&rules).await.unwrap_err(), StoreError::Taken(_)));
+    let build = rules.manifest.build;
+    tx.pull_back_rule_package(build, T0).await.unwrap();
+    tx.pull_back_rule_package(build, T0 + Duration::from_secs(1)).await.unwrap();
+    rules.pulled_back_at = Some(T0);
+    assert_eq!(tx.rule_packages().await.unwrap(), [rules]);
 
     let mut planner = Planner::default();
     let planned = planner.publish(version, T0).unwrap();

@@ -8,6 +8,7 @@ mod failure;
 mod init;
 mod rehearse;
 mod release;
+mod rules;
 mod serve;
 
 use std::process::ExitCode;
@@ -40,6 +41,11 @@ enum Command {
         after_help = "Example:\n  watchpost release build --from ./sensor --version 2.255.1.0 --out sensor-2.255.1.0.cab"
     )]
     Release(release::Args),
+    /// Packs, signs, publishes, pulls back and pushes rule packages.
+    #[command(
+        after_help = "Example:\n  watchpost rules build --from ./rules --build 2026-11-25T12:00:00Z --out watchpost-rules-20261125t120000.cab"
+    )]
+    Rules(rules::Args),
     /// Plays a scenario in virtual time.
     Rehearse(rehearse::Args),
     /// Looks at sensors.
@@ -81,6 +87,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => Ok(serve::run(args).await.map(done)?),
         Command::Demo(args) => demo::run(args).await,
         Command::Release(args) => release::run(args).await,
+        Command::Rules(args) => Ok(rules::run(args).await.map(done)?),
         Command::Rehearse(args) => rehearse::run(args).await,
         Command::Sensors(command) => Ok(cli::sensors::run(command).await.map(done)?),
         Command::Rollouts(command) => Ok(cli::rollouts::run(command).await.map(done)?),

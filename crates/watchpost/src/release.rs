@@ -2,8 +2,8 @@
 //!
 //! Keys never leave the author's folder; the control plane sees packages and metadata only.
 
-mod local;
-mod remote;
+pub(crate) mod local;
+pub(crate) mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -101,7 +101,7 @@ struct Build {
 
 /// Arguments of `sign`.
 #[derive(Debug, clap::Args)]
-struct Sign {
+pub(crate) struct Sign {
     /// Folder with the author's keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
@@ -111,12 +111,12 @@ struct Sign {
     /// The package
     package: PathBuf,
     #[command(flatten)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 /// Arguments of `publish`.
 #[derive(Debug, clap::Args)]
-struct Publish {
+pub(crate) struct Publish {
     /// Folder of the signed repository
     #[arg(long, value_name = "DIR")]
     repository: PathBuf,
@@ -125,7 +125,7 @@ struct Publish {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 fn kind(text: &str) -> Result<ReleaseKind, String> {
@@ -147,17 +147,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// An error and all of its causes, in one line.
-fn line(error: &dyn std::error::Error) -> String {
+pub(crate) fn line(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 /// It was tried and failed.
-fn failed(error: impl std::error::Error) -> Failure {
+pub(crate) fn failed(error: impl std::error::Error) -> Failure {
     Failure::failed(line(&error))
 }
 
 /// It is not allowed as things stand.
-fn refused(error: impl std::error::Error) -> Failure {
+pub(crate) fn refused(error: impl std::error::Error) -> Failure {
     Failure::refused(line(&error))
 }

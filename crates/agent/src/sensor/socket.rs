@@ -64,7 +64,13 @@ async fn converse(
                     tracing::warn!(generation, "too many canaries are asked for; this one is dropped");
                 }
             }
-            Some(Ask::Configure { .. } | Ask::LoadRules { .. } | Ask::Evidence | Ask::EvidenceTaken { .. }) => {}
+            Some(
+                Ask::Configure { .. }
+                | Ask::LoadRules { .. }
+                | Ask::DropRules
+                | Ask::Evidence
+                | Ask::EvidenceTaken { .. },
+            ) => {}
             Some(Ask::Watch) | None => {
                 let line = status.borrow_and_update().clone();
                 timeout(PATIENCE, write_line(&mut write, &line)).await.map_err(std::io::Error::from)??;

@@ -41,6 +41,30 @@ impl Layout {
         Path::new("versions").join(release.to_string())
     }
 
+    /// Rule packages, each in a folder of its own.
+    #[must_use]
+    pub fn rules(&self) -> PathBuf {
+        self.root.join("rules")
+    }
+
+    /// The two slots of the record of rule packages.
+    #[must_use]
+    pub fn rules_record_slots(&self) -> [PathBuf; 2] {
+        [self.updater().join("rules.0"), self.updater().join("rules.1")]
+    }
+
+    /// What both repositories said about the rule package in the folder of this name when it was fetched.
+    #[must_use]
+    pub fn rules_note(&self, folder: &str) -> PathBuf {
+        self.downloads().join(format!("rules-{folder}.approved.json"))
+    }
+
+    /// What tells a starting sensor which rule package to load.
+    #[must_use]
+    pub fn rules_pointer(&self) -> PathBuf {
+        self.state().join("rules.json")
+    }
+
     /// The link to the version in use: a consequence of the record.
     #[must_use]
     pub fn current(&self) -> PathBuf {
@@ -115,8 +139,8 @@ impl Layout {
 
     /// Every folder the updater needs.
     #[must_use]
-    pub fn folders(&self) -> [PathBuf; 5] {
-        [self.versions(), self.updater(), self.downloads(), self.trust(), self.state()]
+    pub fn folders(&self) -> [PathBuf; 6] {
+        [self.versions(), self.rules(), self.updater(), self.downloads(), self.trust(), self.state()]
     }
 
     /// The release whose folder the path lies in, if it lies in one.

@@ -24,4 +24,5 @@ pub use prepare::Preparer;
 pub use record_store::{RecordError, RecordStore};
 pub use service::{Options, ServiceError, run};
 pub use status::{HostStatus, StatusError, status};
+pub(crate) use versions::{Look, verify_folder};
 pub use versions::{SENSOR_PROGRAM, VersionError, Versions};

@@ -13,7 +13,7 @@ use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::Release;
 use watchpost_core::version::Version;
-use watchpost_package::{Approved, FetchError, Repo, Sha256Hex, TrustConfig, Verifier};
+use watchpost_package::{Approved, FetchError, Repo, Sha256Hex, TrustConfig, Verifier, VerifyError};
 use watchpost_protocol::paths;
 
 use super::error::{PrepareError, in_one_line};
@@ -71,6 +71,12 @@ impl Preparer {
         Self { client, layout, versions, director_root, trust, partial }
     }
 
+    /// The same trust folder and connection, with a download of its own to go on with.
+    #[must_use]
+    pub(crate) fn apart(&self) -> Self {
+        Self { partial: Arc::default(), ..self.clone() }
+    }
+
     /// Prepares a release: afterwards it lies whole and verified in its version folder.
     ///
     /// # Errors
@@ -90,10 +96,26 @@ impl Preparer {
 
     /// Asks both repositories, and checks that the check-in means the same package.
     async fn approve(&self, order: Order) -> Result<Approved, PrepareError> {
+        let (name, running) = (order.target.name.clone(), order.running);
+        let pick = move |verifier: &Verifier| verifier.approve(&name, running);
+        let approved = self.judged(running.is_some(), order.server_time, pick).await?;
+        let is_same = approved.sha256.to_string() == order.target.sha256
+            && approved.length == order.target.length
+            && approved.custom.version == order.release.version;
+        if is_same { Ok(approved) } else { Err(PrepareError::Differs { name: order.target.name }) }
+    }
+
+    /// Refreshes both repositories by the server's time, then asks `pick` for what is wanted of them.
+    pub(crate) async fn judged<T: Send + 'static>(
+        &self,
+        established: bool,
+        server_time: Timestamp,
+        pick: impl FnOnce(&Verifier) -> Result<T, VerifyError> + Send + 'static,
+    ) -> Result<T, PrepareError> {
         let (this, handle) = (self.clone(), tokio::runtime::Handle::current());
         let work = move || {
             let _one_at_a_time = this.trust.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut verifier = this.verifier(order.running.is_some())?;
+            let mut verifier = this.verifier(established)?;
             let client = &this.client;
             let mut fetch = |repo: Repo, file: &str, limit: u64| {
                 let folder = match repo {
@@ -105,12 +127,8 @@ impl Preparer {
                     .block_on(client.fetch(&format!("{folder}{file}"), limit))
                     .map_err(|error| FetchError(in_one_line(&error)))
             };
-            verifier.refresh(&mut fetch, order.server_time).map_err(PrepareError::Trust)?;
-            let approved = verifier.approve(&order.target.name, order.running).map_err(PrepareError::Trust)?;
-            let is_same = approved.sha256.to_string() == order.target.sha256
-                && approved.length == order.target.length
-                && approved.custom.version == order.release.version;
-            if is_same { Ok(approved) } else { Err(PrepareError::Differs { name: order.target.name }) }
+            verifier.refresh(&mut fetch, server_time).map_err(PrepareError::Trust)?;
+            pick(&verifier).map_err(PrepareError::Trust)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| PrepareError::Interrupted)?
     }
@@ -124,16 +142,27 @@ impl Preparer {
         Verifier::open(TrustConfig { dir, image_root, director_root, established }).map_err(PrepareError::Trust)
     }
 
-    fn check_room(&self, length: u64) -> Result<(), PrepareError> {
+    /// Works on the verifier of a host that has trusted before, one at a time.
+    pub(crate) fn with_verifier<T>(
+        &self,
+        act: impl FnOnce(&mut Verifier) -> Result<T, VerifyError>,
+    ) -> Result<T, PrepareError> {
+        let _one_at_a_time = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut self.verifier(true)?).map_err(PrepareError::Trust)
+    }
+
+    /// Whether there is room for a package of this length and what it unpacks to.
+    pub(crate) fn check_room(&self, length: u64) -> Result<(), PrepareError> {
         let unpacked = length.saturating_mul(UNPACKED_SHARE);
         let needed = length.saturating_add(unpacked.saturating_mul(2)).saturating_add(RESERVE_BYTES);
         let free = self.versions.free_bytes().map_err(PrepareError::Version)?;
         if free < needed { Err(PrepareError::NotEnoughDisk { needed, free }) } else { Ok(()) }
     }
 
-    async fn download(
+    /// Downloads an approved package; a download that was cut off goes on.
+    pub(crate) async fn download<C>(
         &self,
-        approved: &Approved,
+        approved: &Approved<C>,
         progress: impl Fn(u8) + Send + Sync,
     ) -> Result<PathBuf, PrepareError> {
         let sha256 = approved.sha256.to_string();
@@ -220,13 +249,17 @@ impl Preparer {
 
     /// Remembers what was approved, for raising the floor once the release is committed.
     fn note(&self, release: Release, approved: &Approved) -> Result<(), PrepareError> {
-        let path = self.layout.approved(release);
-        let failed = |source| PrepareError::Io { path: path.clone(), source };
+        self.note_at(&self.layout.approved(release), approved)
+    }
+
+    /// Writes a note about an approved package, whole or not at all.
+    pub(crate) fn note_at(&self, path: &Path, approved: &impl serde::Serialize) -> Result<(), PrepareError> {
+        let failed = |source| PrepareError::Io { path: path.to_owned(), source };
         let text = serde_json::to_vec(approved).map_err(|error| failed(error.into()))?;
         let beside = self.layout.downloads().join(random_name(".approved-"));
         File::create_new(&beside)
             .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&beside, &path))
+            .and_then(|()| std::fs::rename(&beside, path))
             .map_err(failed)
     }
 
@@ -239,7 +272,6 @@ impl Preparer {
         let failed = |source| PrepareError::Io { path: path.clone(), source };
         let Some(text) = read_limited(&path, APPROVED_BYTES).map_err(failed)? else { return Ok(()) };
         let approved: Approved = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-        let _one_at_a_time = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-        self.verifier(true)?.committed(&approved).map_err(PrepareError::Trust)
+        self.with_verifier(|verifier| verifier.committed(&approved))
     }
 }

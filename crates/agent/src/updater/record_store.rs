@@ -3,9 +3,12 @@
 //! A torn, zeroed or foreign slot is ignored, never repaired by guessing (elastic-agent #9099, #14194).
 
 use std::io;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use watchpost_core::updater::Record;
 
 use super::layout::Layout;
@@ -40,32 +43,41 @@ pub enum RecordError {
     Encode(#[source] serde_json::Error),
 }
 
-/// Reads and writes the record of one host.
+/// Reads and writes a record of one host.
 #[derive(Clone)]
-pub struct RecordStore {
+pub struct RecordStore<R = Record> {
     slots: [PathBuf; 2],
     disk: Disk,
+    what: PhantomData<fn() -> R>,
 }
 
-struct Slot {
+struct Slot<R> {
     sequence: u64,
-    record: Record,
+    record: R,
 }
 
 impl RecordStore {
     /// The store of the host with this layout.
     #[must_use]
     pub fn new(layout: &Layout, disk: Disk) -> Self {
-        Self { slots: layout.record_slots(), disk }
+        Self::at(layout.record_slots(), disk)
+    }
+}
+
+impl<R: Serialize + DeserializeOwned> RecordStore<R> {
+    /// A store in these two slots.
+    #[must_use]
+    pub fn at(slots: [PathBuf; 2], disk: Disk) -> Self {
+        Self { slots, disk, what: PhantomData }
     }
 
     /// The newest whole record; `None` when neither slot holds one.
     #[must_use]
-    pub fn read(&self) -> Option<Record> {
+    pub fn read(&self) -> Option<R> {
         self.newest().map(|(_, slot)| slot.record)
     }
 
-    fn newest(&self) -> Option<(usize, Slot)> {
+    fn newest(&self) -> Option<(usize, Slot<R>)> {
         let read = |index: usize| {
             let bytes = read_limited(self.slots.get(index)?, SLOT_BYTES).ok().flatten()?;
             parse(&bytes).map(|slot| (index, slot))
@@ -77,7 +89,7 @@ impl RecordStore {
     ///
     /// # Errors
     /// When the disk fails. The record before this one is then still whole.
-    pub fn write(&self, record: &Record) -> Result<(), RecordError> {
+    pub fn write(&self, record: &R) -> Result<(), RecordError> {
         let (index, sequence) = match self.newest() {
             Some((newest, slot)) => (1 - newest, slot.sequence.saturating_add(1)),
             None => (0, 1),
@@ -88,7 +100,7 @@ impl RecordStore {
     }
 }
 
-fn encode(sequence: u64, record: &Record) -> Result<Vec<u8>, RecordError> {
+fn encode<R: Serialize>(sequence: u64, record: &R) -> Result<Vec<u8>, RecordError> {
     let payload = serde_json::to_vec(record).map_err(RecordError::Encode)?;
     let mut sealed = sequence.to_le_bytes().to_vec();
     sealed.extend_from_slice(&(payload.len() as u64).to_le_bytes());
@@ -104,7 +116,7 @@ fn checksum(sealed: &[u8], payload: &[u8]) -> Vec<u8> {
     digest(&SHA256, &[sealed, payload].concat()).as_ref().to_vec()
 }
 
-fn parse(bytes: &[u8]) -> Option<Slot> {
+fn parse<R: DeserializeOwned>(bytes: &[u8]) -> Option<Slot<R>> {
     if bytes.get(..SEQUENCE_AT)? != MAGIC {
         return None;
     }

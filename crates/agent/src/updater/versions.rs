@@ -216,7 +216,8 @@ impl Versions {
     }
 }
 
-fn verify_folder(folder: &Path, look: Look) -> Result<(), VersionError> {
+/// Compares a folder with the manifest in it.
+pub(crate) fn verify_folder(folder: &Path, look: Look) -> Result<(), VersionError> {
     let manifest = read_limited(&folder.join(MANIFEST), MAX_MANIFEST)
         .map_err(|source| VersionError::Io { path: folder.join(MANIFEST), source })?
         .ok_or_else(|| VersionError::Missing { path: folder.to_owned() })?;

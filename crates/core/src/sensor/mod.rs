@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::RulesOrder;
 use crate::health::{Issue, IssueType};
 use crate::id::{SensorId, WorkspaceId};
 use crate::rollout::UpdateRecord;
@@ -48,6 +49,9 @@ pub struct Sensor {
     pub settings_generation: u64,
     /// The settings it should have.
     pub settings: SensorSettings,
+    /// What was set about rule packages.
+    #[serde(default)]
+    pub rules: RulesOrder,
     /// The directory object of its domain controller, in lower-case hex; `None` until it was looked up (A9).
     pub directory_object: Option<String>,
     /// The last check-in.
@@ -79,6 +83,7 @@ impl Sensor {
             removed_from_directory: false,
             settings_generation: 0,
             settings: SensorSettings::default(),
+            rules: RulesOrder::default(),
             directory_object: None,
             last_contact: None,
             last_config_pull: None,

@@ -12,18 +12,20 @@ use watchpost_core::version::Version;
 use super::block::Packer;
 use super::format::{BLOCK, DATE, MAX_UNPACKED, attributes, block_checksum};
 use super::*;
+use crate::contents::Contents;
 use crate::digest::Sha256Hex;
 use crate::manifest::{FileEntry, Manifest, Mode};
 
-fn release() -> ReleaseManifest {
-    ReleaseManifest {
+fn release() -> Contents {
+    Contents::Release(ReleaseManifest {
         version: Version::new(2, 255, 1, 0),
         kind: ReleaseKind::Minor,
         notes: "notes".to_owned(),
         minimum_base_version: None,
         rules_expected: 2,
+        suricata_rules_expected: 0,
         needs: Needs::default(),
-    }
+    })
 }
 
 /// A folder with a program of several blocks, two rules and an empty file.
@@ -162,7 +164,7 @@ fn two_builds_give_the_same_bytes_and_read_back() {
     assert_eq!(paths, ["bin/sensor", "empty.txt", "release.json", "rules/a.yml", "rules/b.yml"]);
     for (path, bytes, ended) in &memory.0 {
         let expected =
-            if path == "release.json" { release().to_vec() } else { fs::read(from.path().join(path)).unwrap() };
+            if path == "release.json" { release().description().1 } else { fs::read(from.path().join(path)).unwrap() };
         assert!(*ended && *bytes == expected, "{path}");
     }
     let modes: Vec<Mode> = read.files.iter().map(|f| f.mode).collect();
@@ -174,8 +176,11 @@ fn the_writer_and_the_hand_made_cabinet_agree() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a"), "alpha").unwrap();
     let (_out, path, manifest) = built(dir.path());
-    let parts =
-        [manifest_of(manifest.files), ("a", b"alpha".to_vec(), PLAIN), ("release.json", release().to_vec(), PLAIN)];
+    let parts = [
+        manifest_of(manifest.files),
+        ("a", b"alpha".to_vec(), PLAIN),
+        ("release.json", release().description().1, PLAIN),
+    ];
     assert_eq!(fs::read(path).unwrap(), assemble(&parts));
 }
 

@@ -5,11 +5,10 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use watchpost_core::release::ReleaseManifest;
-
+use crate::contents::Contents;
 use crate::digest::{Hasher, Sha256Hex, hash_reader};
 use crate::durable;
-use crate::manifest::{FileEntry, MANIFEST, MAX_FILES, Manifest, ManifestError, Mode, RELEASE};
+use crate::manifest::{FileEntry, MANIFEST, MAX_FILES, Manifest, ManifestError, Mode};
 use crate::path::{PackagePath, PathError};
 
 use super::block::Packer;
@@ -70,15 +69,16 @@ struct Member {
     content: Content,
 }
 
-/// Packs the files under `from`, with `release` as their `release.json`, into `out`; returns what is inside.
+/// Packs the files under `from`, with `contents` as their description, into `out`; returns what is inside.
 ///
 /// # Errors
 /// When the folder cannot be packed; `out` is then as it was.
-pub fn build(from: &Path, release: &ReleaseManifest, out: &Path) -> Result<Manifest, BuildError> {
+pub fn build(from: &Path, contents: &Contents, out: &Path) -> Result<Manifest, BuildError> {
     let mut members = Vec::new();
-    scan(from, "", &mut members)?;
-    let own = release.to_vec();
-    let path: PackagePath = RELEASE.parse().map_err(|source| BuildError::Path { path: RELEASE.into(), source })?;
+    let (description, own) = contents.description();
+    scan(from, "", description, &mut members)?;
+    let path: PackagePath =
+        description.parse().map_err(|source| BuildError::Path { path: description.into(), source })?;
     let sha256 = Sha256Hex::of(&own);
     let entry = FileEntry { path, size: own.len() as u64, sha256, mode: Mode::Plain };
     members.push(Member { entry, content: Content::Bytes(own) });
@@ -93,8 +93,8 @@ pub fn build(from: &Path, release: &ReleaseManifest, out: &Path) -> Result<Manif
     Ok(manifest)
 }
 
-/// Finds the files under `from`, leaving out its own `release.json`, which is written anew.
-fn scan(from: &Path, prefix: &str, members: &mut Vec<Member>) -> Result<(), BuildError> {
+/// Finds the files under `from`, leaving out its own description, which is written anew.
+fn scan(from: &Path, prefix: &str, description: &str, members: &mut Vec<Member>) -> Result<(), BuildError> {
     let failed = |source| BuildError::Io { path: from.to_owned(), source };
     for found in fs::read_dir(from).map_err(failed)? {
         let found = found.map_err(failed)?;
@@ -102,10 +102,10 @@ fn scan(from: &Path, prefix: &str, members: &mut Vec<Member>) -> Result<(), Buil
         let name = prefix.to_owned() + &found.file_name().to_string_lossy();
         let kind = found.file_type().map_err(failed)?;
         if kind.is_dir() {
-            scan(&path, &(name + "/"), members)?;
+            scan(&path, &(name + "/"), description, members)?;
         } else if !kind.is_file() {
             return Err(BuildError::Kind(path));
-        } else if name != RELEASE {
+        } else if name != description {
             members.push(member(path, &name)?);
         }
         if members.len() > MAX_FILES {
@@ -180,7 +180,7 @@ impl From<io::Error> for PackError {
 /// Writes the blocks of one file; returns how many bytes and blocks they are.
 fn pack(member: &Member, out: &mut impl Write) -> Result<(u64, u16), PackError> {
     let (mut source, name): (Box<dyn Read>, _) = match &member.content {
-        Content::Bytes(bytes) => (Box::new(bytes.as_slice()), Path::new(RELEASE)),
+        Content::Bytes(bytes) => (Box::new(bytes.as_slice()), Path::new(member.entry.path.as_str())),
         Content::File(path) => (Box::new(File::open(path)?), path.as_path()),
     };
     let (mut packer, mut hasher, mut block) = (Packer::new(), Hasher::new(), Vec::with_capacity(BLOCK));

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use watchpost_core::release::{Needs, ReleaseKind};
+use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::version::Version;
 
 use super::*;
@@ -21,10 +21,11 @@ fn package() -> (tempfile::TempDir, PathBuf, Manifest) {
         notes: String::new(),
         minimum_base_version: None,
         rules_expected: 2,
+        suricata_rules_expected: 0,
         needs: Needs { file_descriptors: 1_024 },
     };
     let path = dir.path().join("p.cab");
-    let manifest = crate::cab::build(&from, &release, &path).unwrap();
+    let manifest = crate::cab::build(&from, &Contents::Release(release), &path).unwrap();
     (dir, path, manifest)
 }
 
@@ -32,7 +33,7 @@ fn package() -> (tempfile::TempDir, PathBuf, Manifest) {
 fn a_package_is_extracted_with_its_modes_and_its_manifest() {
     let (dir, path, manifest) = package();
     let known = inspect(&path, None).unwrap();
-    assert_eq!((&known.manifest, known.release.needs.file_descriptors), (&manifest, 1_024));
+    assert_eq!((&known.manifest, known.contents.release().unwrap().needs.file_descriptors), (&manifest, 1_024));
     let into = dir.path().join("into");
     fs::create_dir(&into).unwrap();
     let info = extract(&path, known.length, &known.sha256, &into).unwrap();

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use watchpost_core::release::{ReleaseError, SENSOR_COMPONENT};
 use watchpost_core::version::Version;
 
+use crate::contents::ContentsError;
 use crate::digest::Sha256Hex;
 use crate::extract::ExtractError;
 
@@ -73,8 +73,10 @@ pub enum VerifyError {
     /// A name that no target has.
     #[error("“{0}” is no target name")]
     Name(String),
-    /// One of the repositories does not name the target, or not as a release.
-    #[error("the {repo} repository does not name {name} as a release: only what both repositories name is installed")]
+    /// One of the repositories does not name the target, or not as anything we know.
+    #[error(
+        "the {repo} repository does not name {name} as a package of ours: only what both repositories name is installed"
+    )]
     NotNamed {
         /// Which repository.
         repo: Repo,
@@ -90,16 +92,20 @@ pub enum VerifyError {
         field: &'static str,
     },
     /// A package for something else.
-    #[error("{name} is a {component}, not a {SENSOR_COMPONENT}")]
+    #[error("{name} is a package of component “{component}”, not of “{wanted}”")]
     Component {
         /// The target.
         name: String,
         /// What it is for.
         component: String,
+        /// What was asked for.
+        wanted: &'static str,
     },
     /// An older release than one that was committed here.
-    #[error("release number {offered} is older than number {floor}, which was committed on this host")]
+    #[error("{component} number {offered} is older than number {floor}, which was committed on this host")]
     Counter {
+        /// Of which component.
+        component: &'static str,
         /// The highest committed.
         floor: u64,
         /// The one offered.
@@ -116,9 +122,9 @@ pub enum VerifyError {
     /// The package is not what was approved.
     #[error("the package is refused")]
     Package(#[source] Box<ExtractError>),
-    /// The package is another release than its target says.
-    #[error("the package is another release than was signed")]
-    Release(#[source] ReleaseError),
+    /// The package is another one than its target says.
+    #[error("the package is another one than was signed")]
+    Contents(#[source] ContentsError),
 }
 
 impl VerifyError {
@@ -141,7 +147,7 @@ impl VerifyError {
             | Self::Counter { .. }
             | Self::Base { .. }
             | Self::Package(_)
-            | Self::Release(_) => false,
+            | Self::Contents(_) => false,
         }
     }
 

@@ -64,6 +64,10 @@ pub struct Floor {
     pub director: RepositoryFloor,
     /// The counter of the newest release that was committed on this host.
     pub release_counter: u64,
+    /// The counter of the newest rule package that was committed on this host. Only written when there is one: a reader
+    /// that does not know the field would take the floor for lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rules_counter: u64,
     /// When the newest timestamp of the director was signed: no expiry is judged by an earlier instant.
     pub time: Timestamp,
 }
@@ -91,14 +95,14 @@ pub(super) struct Sunk {
 impl Floor {
     pub(super) fn fresh(image: Sha256Hex, director: Sha256Hex) -> Self {
         let (image, director) = (RepositoryFloor::fresh(image), RepositoryFloor::fresh(director));
-        Self { sequence: 0, image, director, release_counter: 0, time: Timestamp::from_millis(0) }
+        Self { sequence: 0, image, director, release_counter: 0, rules_counter: 0, time: Timestamp::from_millis(0) }
     }
 
     /// This floor for these first roots: a repository whose first root is another one starts anew.
     pub(super) fn standing_on(mut self, image: Sha256Hex, director: Sha256Hex) -> Self {
         if self.image.pinned != image {
             self.image = RepositoryFloor::fresh(image);
-            self.release_counter = 0;
+            (self.release_counter, self.rules_counter) = (0, 0);
         }
         if self.director.pinned != director {
             self.director = RepositoryFloor::fresh(director);
@@ -152,6 +156,11 @@ impl Floor {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 fn read_slot(path: &Path) -> Option<Floor> {

@@ -71,12 +71,12 @@ fn authority(root: &Root, role: &str) -> Option<Sha256Hex> {
 }
 
 impl Judged {
-    /// The target `name` described as a release; `None` if it is not there or described otherwise.
+    /// The target `name` described as something we know; `None` if it is not there or described otherwise.
     pub(crate) fn target(&self, name: &str) -> Option<SignedTarget> {
         crate::tuf::signed_target(name, self.targets.target(name)?)
     }
 
-    /// All targets described as releases.
+    /// All targets described as something we know.
     pub(crate) fn all_targets(&self) -> Vec<SignedTarget> {
         self.targets.targets.keys().filter_map(|name| self.target(name)).collect()
     }

@@ -189,9 +189,9 @@ fn one_repository_is_not_enough_and_they_must_agree() {
         let error = scene.approve(name).unwrap_err();
         assert!(matches!(&error, VerifyError::NotNamed { repo: of, .. } if *of == repo), "{error:?}");
     }
-    let custom = |counter| SignedRelease { release_counter: counter, ..only_image.custom.clone() };
+    let custom = |counter| SignedRelease { release_counter: counter, ..only_image.custom.release().unwrap().clone() };
     for (change, field) in [
-        (crate::tuf::SignedTarget { custom: custom(9), ..only_image.clone() }, "custom"),
+        (crate::tuf::SignedTarget { custom: custom(9).into(), ..only_image.clone() }, "custom"),
         (crate::tuf::SignedTarget { length: only_image.length + 1, ..only_image.clone() }, "length"),
         (crate::tuf::SignedTarget { sha256: Sha256Hex::of(b"other"), ..only_image.clone() }, "sha256"),
     ] {
@@ -223,7 +223,7 @@ fn other_components_and_too_old_bases_are_refused() {
     let approved = verifier.approve("based.cab", None).unwrap();
     let into = tempfile::tempdir().unwrap();
     let error = approved.extract(&scene.world.package("based.cab"), into.path()).unwrap_err();
-    assert!(matches!(error, VerifyError::Release(_)), "{error:?}");
+    assert!(matches!(error, VerifyError::Contents(_)), "{error:?}");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn an_older_release_than_the_committed_one_is_refused() {
     let newer = verifier.approve("sensor-2.255.2.0.cab", None).unwrap();
     verifier.approve(NAME, None).expect("approving alone raises nothing: a host may go back from a release");
     verifier.committed(&newer).unwrap();
-    assert!(matches!(verifier.approve(NAME, None), Err(VerifyError::Counter { floor: 2, offered: 1 })));
+    assert!(matches!(verifier.approve(NAME, None), Err(VerifyError::Counter { floor: 2, offered: 1, .. })));
     assert!(matches!(scene.approve(NAME), Err(VerifyError::Counter { .. })), "also in the next process");
     verifier.committed(&scene.approve("sensor-2.255.2.0.cab").unwrap()).unwrap();
 }

@@ -6,10 +6,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use watchpost_core::content::{RULES_COMPONENT, SignedRules};
 use watchpost_core::release::{SENSOR_COMPONENT, SignedRelease};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
+use crate::contents::Signed;
 use crate::digest::Sha256Hex;
 use crate::durable;
 use crate::extract::{PackageInfo, extract};
@@ -60,7 +62,7 @@ pub struct TrustConfig {
 /// A package that both repositories name, with everything by which to recognise it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Approved {
+pub struct Approved<C = SignedRelease> {
     /// The target's name.
     pub name: String,
     /// Its length in bytes.
@@ -68,17 +70,17 @@ pub struct Approved {
     /// Its digest.
     pub sha256: Sha256Hex,
     /// What is signed beside them.
-    pub custom: SignedRelease,
+    pub custom: C,
 }
 
-impl Approved {
+impl<C: Clone + Into<Signed>> Approved<C> {
     /// Checks that `package` is this one and extracts it into the empty folder `into`.
     ///
     /// # Errors
-    /// When it is another file, misses the profile, is another release, or cannot be written. Remove `into` then.
+    /// When it is another file, misses the profile, is another package, or cannot be written. Remove `into` then.
     pub fn extract(&self, package: &Path, into: &Path) -> Result<PackageInfo, VerifyError> {
         let info = extract(package, self.length, &self.sha256, into).map_err(|e| VerifyError::Package(Box::new(e)))?;
-        info.release.matches(&self.custom).map_err(VerifyError::Release)?;
+        info.contents.matches(&self.custom.clone().into()).map_err(VerifyError::Contents)?;
         Ok(info)
     }
 }
@@ -186,6 +188,43 @@ impl Verifier {
     /// # Errors
     /// When one of these does not hold.
     pub fn approve(&self, name: &str, running: Option<Version>) -> Result<Approved, VerifyError> {
+        let (target, floor) = self.agreed(name)?;
+        let SignedTarget { name, length, sha256, custom } = target;
+        let custom = match custom {
+            Signed::Release(release) if release.component == SENSOR_COMPONENT => release,
+            Signed::Release(_) | Signed::Rules(_) => return Err(other_component(name, &custom, SENSOR_COMPONENT)),
+        };
+        if custom.release_counter < floor.release_counter {
+            let (floor, offered) = (floor.release_counter, custom.release_counter);
+            return Err(VerifyError::Counter { component: SENSOR_COMPONENT, floor, offered });
+        }
+        match (custom.minimum_base_version, running) {
+            (Some(needs), Some(runs)) if runs < needs => Err(VerifyError::Base { needs, runs }),
+            (_, _) => Ok(Approved { name, length, sha256, custom }),
+        }
+    }
+
+    /// Approves the target `name` as a package of rules: both repositories name the same bytes and the same build for it,
+    /// and it is not older than the newest one that was committed here.
+    ///
+    /// # Errors
+    /// When one of these does not hold.
+    pub fn approve_rules(&self, name: &str) -> Result<Approved<SignedRules>, VerifyError> {
+        let (target, floor) = self.agreed(name)?;
+        let SignedTarget { name, length, sha256, custom } = target;
+        let custom = match custom {
+            Signed::Rules(rules) if rules.component == RULES_COMPONENT => rules,
+            Signed::Release(_) | Signed::Rules(_) => return Err(other_component(name, &custom, RULES_COMPONENT)),
+        };
+        if custom.rules_counter < floor.rules_counter {
+            let (floor, offered) = (floor.rules_counter, custom.rules_counter);
+            return Err(VerifyError::Counter { component: RULES_COMPONENT, floor, offered });
+        }
+        Ok(Approved { name, length, sha256, custom })
+    }
+
+    /// What both repositories say of `name`, if they say the same; and the floor to hold it against.
+    fn agreed(&self, name: &str) -> Result<(SignedTarget, Floor), VerifyError> {
         if !is_target_name(name) {
             return Err(VerifyError::Name(name.chars().take(100).collect()));
         }
@@ -196,17 +235,7 @@ impl Verifier {
         let may = image.target(name).ok_or_else(|| not_named(Repo::Image))?;
         let should = director.target(name).ok_or_else(|| not_named(Repo::Director))?;
         agree(&may, &should)?;
-        let SignedTarget { name, length, sha256, custom } = may;
-        if custom.component != SENSOR_COMPONENT {
-            return Err(VerifyError::Component { name, component: custom.component });
-        }
-        if custom.release_counter < floor.release_counter {
-            return Err(VerifyError::Counter { floor: floor.release_counter, offered: custom.release_counter });
-        }
-        match (custom.minimum_base_version, running) {
-            (Some(needs), Some(runs)) if runs < needs => Err(VerifyError::Base { needs, runs }),
-            (_, _) => Ok(Approved { name, length, sha256, custom }),
-        }
+        Ok((may, *floor))
     }
 
     /// Raises the floor to a release that was committed on this host: no older one is approved afterwards.
@@ -218,6 +247,20 @@ impl Verifier {
         let mut floor = self.floor.ok_or_else(|| VerifyError::FloorLost(self.config.dir.clone()))?;
         if release.custom.release_counter > floor.release_counter {
             floor.release_counter = release.custom.release_counter;
+            floor.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
+            self.floor = Some(floor);
+        }
+        Ok(())
+    }
+
+    /// Raises the floor to a rule package that was committed on this host; the floor of releases stays as it is.
+    ///
+    /// # Errors
+    /// When the floor is lost or cannot be written.
+    pub fn committed_rules(&mut self, rules: &Approved<SignedRules>) -> Result<(), VerifyError> {
+        let mut floor = self.floor.ok_or_else(|| VerifyError::FloorLost(self.config.dir.clone()))?;
+        if rules.custom.rules_counter > floor.rules_counter {
+            floor.rules_counter = rules.custom.rules_counter;
             floor.save(&self.config.dir).map_err(|(path, source)| VerifyError::Io { path, source })?;
             self.floor = Some(floor);
         }
@@ -268,6 +311,10 @@ fn look(
         (Ok(_), Some(failure)) => Err(VerifyError::Store(failure)),
         (judged, _) => judged,
     }
+}
+
+fn other_component(name: String, custom: &Signed, wanted: &'static str) -> VerifyError {
+    VerifyError::Component { name, component: custom.component().to_owned(), wanted }
 }
 
 fn rollback(repo: Repo, sunk: Sunk) -> VerifyError {

@@ -56,6 +56,9 @@ pub enum RepositoryError {
     /// A target name that not every client reads alike.
     #[error("“{0}” is no target name: use lower-case letters, digits, . - _ and the ending .cab")]
     Name(String),
+    /// A rule package whose build date or name does not fit what was signed before.
+    #[error("the rule package is not signed: {0}")]
+    Rules(String),
     /// A release that was signed is never replaced by other bytes.
     #[error("{0} is already signed with other bytes: give the release a higher version")]
     Taken(String),

@@ -4,14 +4,16 @@
 
 use std::path::Path;
 
+use watchpost_core::content::rules_file_name;
 use watchpost_core::time::Timestamp;
 
+use crate::contents::{Contents, Signed};
 use crate::durable::{self, Placing};
 use crate::extract::inspect;
 
 use super::error::RepositoryError;
 use super::key::SigningKey;
-use super::metadata::Lifetimes;
+use super::metadata::{DAY, Lifetimes};
 use super::name::is_target_name;
 use super::repository::{METADATA, Role, Roles, SignedTarget, Writer};
 
@@ -112,9 +114,14 @@ impl ImageAuthor {
         }
         let info = inspect(package, None).map_err(|e| RepositoryError::Package(Box::new(e)))?;
         let signed = self.writer.targets();
-        let known = signed.iter().find(|target| target.name == name).map(|target| target.custom.release_counter);
-        let next = signed.iter().map(|target| target.custom.release_counter).max().unwrap_or(0) + 1;
-        let custom = info.release.signed(known.unwrap_or(next));
+        let counter = match &info.contents {
+            Contents::Release(_) => next_counter(&signed, &name, |s| s.release().map(|r| r.release_counter)),
+            Contents::Rules(rules) => {
+                check_build(&signed, &name, rules.build, now)?;
+                next_counter(&signed, &name, |s| s.rules().map(|r| r.rules_counter))
+            }
+        };
+        let custom = info.contents.signed(counter);
         let target = SignedTarget { name, length: info.length, sha256: info.sha256, custom };
         let keys: Vec<&SigningKey> = self.targets_keys.iter().collect();
         self.writer.add_target(&target, (package, Placing::Copy), &keys, &[&self.online], now)?;
@@ -140,6 +147,34 @@ impl ImageAuthor {
     #[must_use]
     pub fn targets(&self) -> Vec<SignedTarget> {
         self.writer.targets()
+    }
+}
+
+/// The counter of the target `name`: its own if it is signed already, else one above the highest of its kind.
+fn next_counter(signed: &[SignedTarget], name: &str, counter: impl Fn(&Signed) -> Option<u64>) -> u64 {
+    let known = signed.iter().find(|target| target.name == name).and_then(|target| counter(&target.custom));
+    known.unwrap_or_else(|| signed.iter().filter_map(|target| counter(&target.custom)).max().unwrap_or(0) + 1)
+}
+
+/// Build dates and counters of rule packages grow together, and no date lies so far ahead that nothing could follow it.
+fn check_build(signed: &[SignedTarget], name: &str, build: Timestamp, now: Timestamp) -> Result<(), RepositoryError> {
+    let wanted = rules_file_name(build);
+    if name != wanted {
+        return Err(RepositoryError::Rules(format!("its file must be named {wanted}, after its build date")));
+    }
+    if build > now + DAY {
+        return Err(RepositoryError::Rules(format!(
+            "its build date {build} lies in the future; build it with today's"
+        )));
+    }
+    let others = signed.iter().filter(|target| target.name != name);
+    let newest = others.filter_map(|target| target.custom.rules().map(|rules| rules.build)).max();
+    let is_known = signed.iter().any(|target| target.name == name);
+    match newest.filter(|newest| build <= *newest && !is_known) {
+        Some(newest) => Err(RepositoryError::Rules(format!(
+            "its build date {build} is not after {newest}, which is signed already; build it anew with a later one"
+        ))),
+        None => Ok(()),
     }
 }
 

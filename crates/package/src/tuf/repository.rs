@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sigstore_tuf::metadata::{Metadata, Role as TufRole};
 use sigstore_tuf::{Root, Snapshot, TargetFile, Targets, TrustedMetadataSet};
-use watchpost_core::release::SignedRelease;
 use watchpost_core::time::Timestamp;
 
+use crate::contents::Signed;
 use crate::digest::Sha256Hex;
 use crate::durable::{self, Placing};
 
@@ -44,7 +44,7 @@ pub struct SignedTarget {
     /// Its digest.
     pub sha256: Sha256Hex,
     /// What is signed beside them.
-    pub custom: SignedRelease,
+    pub custom: Signed,
 }
 
 /// The keys of one role and how many of them must sign.
@@ -170,7 +170,7 @@ impl Writer {
         &self.dir
     }
 
-    /// The targets it names, by name. One that is not described as a release is left out.
+    /// The targets it names, by name. One that is described as nothing we know is left out.
     #[must_use]
     pub fn targets(&self) -> Vec<SignedTarget> {
         self.targets.iter().filter_map(|(name, target)| signed_target(name, target)).collect()
@@ -335,7 +335,7 @@ impl Writer {
     }
 }
 
-/// A target described as a release; `None` if it is described otherwise.
+/// A target described as a release or a rule package; `None` if it is described otherwise.
 pub(crate) fn signed_target(name: &str, target: &TargetFile) -> Option<SignedTarget> {
     let sha256 = target.hashes.get("sha256")?.parse().ok()?;
     let custom = serde_json::from_value(target.custom.clone()?).ok()?;

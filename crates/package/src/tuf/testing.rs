@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use watchpost_core::content::{RulesManifest, SignedRules, rules_file_name};
 use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest, SignedRelease};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
 use super::metadata::{pin, sign};
 use super::*;
+use crate::contents::{Contents, Signed};
 use crate::durable::Placing;
 use crate::trust::Repo;
 
@@ -87,11 +89,13 @@ impl World {
             notes: String::new(),
             minimum_base_version: None,
             rules_expected: 1,
+            suricata_rules_expected: 0,
             needs: Needs::default(),
         };
-        crate::cab::build(source.path(), &release, &self.package(name)).unwrap();
+        let contents = Contents::Release(release);
+        crate::cab::build(source.path(), &contents, &self.package(name)).unwrap();
         let info = crate::inspect(&self.package(name), None).unwrap();
-        let custom = release.signed(counter);
+        let custom = contents.signed(counter);
         SignedTarget { name: name.to_owned(), length: info.length, sha256: info.sha256, custom }
     }
 
@@ -133,7 +137,37 @@ impl World {
 
     /// Signs and offers a release whose signed fields say `custom`, whatever is inside.
     pub(crate) fn release_as(&mut self, name: &str, custom: SignedRelease, now: Timestamp) {
-        let target = SignedTarget { custom, ..self.pack(name, 1) };
+        let target = SignedTarget { custom: Signed::Release(custom), ..self.pack(name, 1) };
+        self.sign(&target, now);
+        self.direct(&target, now);
+    }
+
+    /// Packs a rule package with this build date and gives what would be signed of it.
+    pub(crate) fn pack_rules(&self, build: Timestamp, counter: u64) -> SignedTarget {
+        let source = tempfile::tempdir().unwrap();
+        for (name, text) in [("sigma/a.yml", "title: a"), ("suricata/a.rules", "alert ip any any -> any any (sid:1;)")]
+        {
+            fs::create_dir(source.path().join(name).parent().unwrap()).unwrap();
+            fs::write(source.path().join(name), text).unwrap();
+        }
+        let rules = RulesManifest { build, notes: String::new(), sigma_expected: 1, suricata_expected: 1 };
+        let (name, contents) = (rules_file_name(build), Contents::Rules(rules));
+        crate::cab::build(source.path(), &contents, &self.package(&name)).unwrap();
+        let info = crate::inspect(&self.package(&name), None).unwrap();
+        SignedTarget { name, length: info.length, sha256: info.sha256, custom: contents.signed(counter) }
+    }
+
+    /// Packs, signs and offers a rule package.
+    pub(crate) fn rules(&mut self, build: Timestamp, counter: u64, now: Timestamp) -> SignedTarget {
+        let target = self.pack_rules(build, counter);
+        self.sign(&target, now);
+        self.direct(&target, now);
+        target
+    }
+
+    /// Signs and offers what lies in `target`'s file under other signed fields.
+    pub(crate) fn rules_as(&mut self, target: SignedTarget, custom: SignedRules, now: Timestamp) {
+        let target = SignedTarget { custom: Signed::Rules(custom), ..target };
         self.sign(&target, now);
         self.direct(&target, now);
     }

@@ -91,7 +91,7 @@ fn an_author_signs_builds_upon_it_and_never_replaces_a_release() {
     world.pack("sensor-2.255.2.0.cab", 7);
     let mut author = ImageAuthor::open(&keys, &repository).unwrap();
     let second = author.sign(&world.package("sensor-2.255.2.0.cab"), start()).unwrap();
-    assert_eq!(second.custom.release_counter, 2, "the author counts, not the package");
+    assert_eq!(second.custom.release().unwrap().release_counter, 2, "the author counts, not the package");
     world.pack(NAME, 5);
     let error = author.sign(&world.package(NAME), start()).unwrap_err();
     assert!(matches!(error, RepositoryError::Taken(_)), "{error:?}");

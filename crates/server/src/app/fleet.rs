@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use watchpost_core::catalogue::{Catalogue, Release};
+use watchpost_core::content::RulesBoard;
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
+use watchpost_core::policy::RulesPolicy;
 use watchpost_core::rollout::{Fleet as Sensors, Planner};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
-use watchpost_store::{Contact, IssueRow, ReleaseRow, SensorRow, SiteRow, Transaction, ZoneRow};
+use watchpost_store::{Contact, IssueRow, ReleaseRow, RulePackageRow, SensorRow, SiteRow, Transaction, ZoneRow};
 
 use super::AppError;
 
@@ -29,6 +31,8 @@ pub(crate) struct Fleet {
     kept: BTreeMap<SensorId, Kept>,
     pins: HashMap<[u8; 32], SensorId>,
     releases: Vec<ReleaseRow>,
+    pub(super) rules: RulesBoard,
+    rule_packages: Vec<RulePackageRow>,
     issue_ids: BTreeMap<(SensorId, IssueType), IssueId>,
     sites: BTreeMap<SiteId, SiteRow>,
     zones: BTreeMap<ZoneId, ZoneRow>,
@@ -61,6 +65,8 @@ impl Fleet {
             kept: BTreeMap::new(),
             pins: HashMap::new(),
             releases: tx.releases().await?,
+            rules: RulesBoard::new(RulesPolicy::default()),
+            rule_packages: Vec::new(),
             issue_ids: BTreeMap::new(),
             sites: tx.sites().await?.into_iter().map(|row| (row.id, row)).collect(),
             zones: tx.zones().await?.into_iter().map(|row| (row.id, row)).collect(),
@@ -69,6 +75,9 @@ impl Fleet {
         };
         for release in &fleet.releases {
             fleet.catalogue.insert(catalogued(release));
+        }
+        for row in tx.rule_packages().await? {
+            fleet.put_rule_package(row);
         }
         for row in tx.sensors().await? {
             fleet.insert(row);
@@ -86,6 +95,7 @@ impl Fleet {
         let SensorRow { sensor, zone, pin, revision } = row;
         self.pins.insert(pin, sensor.id);
         self.kept.insert(sensor.id, Kept { zone, revision });
+        self.rules.note(sensor.id, &sensor.report.rules);
         self.sensors.insert(sensor.id, sensor);
     }
 
@@ -159,10 +169,25 @@ impl Fleet {
         self.planner = planner;
     }
 
+    /// All rule packages, oldest build first.
+    pub(crate) fn rule_packages(&self) -> &[RulePackageRow] {
+        &self.rule_packages
+    }
+
+    /// Adds a rule package, or replaces what is known of it.
+    pub(crate) fn put_rule_package(&mut self, row: RulePackageRow) {
+        self.changes += 1;
+        self.rules.insert(super::rules::known(&row));
+        self.rule_packages.retain(|known| known.manifest.build != row.manifest.build);
+        self.rule_packages.push(row);
+        self.rule_packages.sort_by_key(|known| known.manifest.build);
+    }
+
     /// Takes a saved sensor over: the store holds it at the next revision. A contact that was heard of meanwhile stays.
     pub(crate) fn take_saved(&mut self, saved: Sensor) {
         let id = saved.id;
         self.changes += 1;
+        self.rules.note(id, &saved.report.rules);
         let Some(kept) = self.kept.get_mut(&id) else { return };
         kept.revision = kept.revision.saturating_add(1);
         let Some(sensor) = self.sensors.get_mut(&id) else { return };

@@ -14,7 +14,11 @@ pub mod packages;
 pub(crate) mod planning;
 pub mod releases;
 pub mod rollouts;
+pub mod rules;
+#[cfg(test)]
+mod rules_tests;
 pub mod sensors;
+pub(crate) mod shelves;
 #[cfg(test)]
 mod tests;
 pub mod views;
@@ -34,7 +38,7 @@ pub use error::AppError;
 use self::accounts::Accounts;
 use self::activity::{Activity, Busy};
 use self::fleet::Fleet;
-use self::releases::Shelves;
+use self::shelves::Shelves;
 use crate::events::{Bus, Event};
 use crate::folder::Folder;
 

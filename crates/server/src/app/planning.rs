@@ -44,9 +44,9 @@ fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
 }
 
 impl App {
-    /// What a host should be: the planner's last word.
-    pub(super) fn desired(sensor: &Sensor) -> Desired {
-        sensor.update.desired.clone()
+    /// What a host should be: the planner's last word, and the rule package that it is offered.
+    pub(super) fn desired(fleet: &Fleet, sensor: &Sensor) -> Desired {
+        Desired { rules: fleet.rules.desired(sensor, fleet.sensors.len()), ..sensor.update.desired.clone() }
     }
 
     /// Looks at everything, saves what `core` decided, and says when to look again.

@@ -1,37 +1,21 @@
 //! Publishing: a package arrives, its author's signatures are judged, and a rollout starts.
 //!
-//! Nothing of a package is looked at before its hash matched what the author signed.
+//! A package of rules is not published here but in `rules`: it starts no rollout.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::Mutex;
 use watchpost_core::release::ReleaseManifest;
-use watchpost_core::sync::TargetRef;
-use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
-use watchpost_package::mirror::Published;
-use watchpost_package::{Director, Mirror, MirrorError, RepositoryError, inspect};
 use watchpost_store::ReleaseRow;
 
+use super::shelves::{Order, Vouched, blocking, refused, remove_upload};
 use super::{App, AppError};
 use crate::auth::access::{Action, Principal, Resource, authorize};
 use crate::events::Event;
 
 /// Most bytes of metadata in one publication.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024 * 1024;
-
-/// Both repositories, one publication at a time.
-#[derive(Clone)]
-pub(crate) struct Shelves(Arc<Mutex<Repositories>>);
-
-struct Repositories {
-    /// `None` while no image root was given: nothing can be published then.
-    mirror: Option<Mirror>,
-    director: Director,
-}
 
 /// What became of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,116 +26,20 @@ pub struct Publication {
     pub was_there: bool,
 }
 
-/// What publishing needs to know on the blocking side.
-struct Order {
-    metadata: BTreeMap<String, Vec<u8>>,
-    target: String,
-    uploads: PathBuf,
-    known: Vec<ReleaseRow>,
-    now: Timestamp,
-}
-
-impl Shelves {
-    pub(crate) fn new(mirror: Option<Mirror>, director: Director) -> Self {
-        Self(Arc::new(Mutex::new(Repositories { mirror, director })))
-    }
-
-    /// Signs the director's short-lived metadata anew if a signature is due.
-    pub(crate) async fn resign(&self, now: Timestamp) -> Result<bool, AppError> {
-        let mut shelves = Arc::clone(&self.0).lock_owned().await;
-        let resign = move || {
-            let is_due = shelves.director.is_resign_due(now);
-            if is_due { shelves.director.resign(now).map(|()| true) } else { Ok(false) }
-        };
-        blocking(resign).await?.map_err(|error| broken_repository("sign the director's metadata anew", error))
-    }
-
-    /// When the first document of the director expires.
-    pub(crate) async fn earliest_expiry(&self) -> Timestamp {
-        self.0.lock().await.director.earliest_expiry()
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
-    let failed = |error| AppError::Files { doing: "work with packages", source: std::io::Error::other(error) };
-    tokio::task::spawn_blocking(work).await.map_err(failed)
-}
-
-fn broken_repository(doing: &'static str, error: RepositoryError) -> AppError {
-    AppError::Files { doing, source: std::io::Error::other(error) }
-}
-
-fn refused(code: &'static str, why: impl Into<String>) -> AppError {
-    AppError::Refused { code, why: why.into() }
-}
-
-/// An error with its causes: an author reads this to learn what to mend.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-impl Repositories {
-    /// Judges a publication without changing anything: the release it brings, and whether it is known.
-    fn judge(&self, order: &Order) -> Result<(Published, PathBuf, ReleaseManifest, bool), AppError> {
-        let Some(mirror) = &self.mirror else {
-            let why = "this server was made without an image root, so it trusts no author; put the author's 1.root.json \
-                       into its keys folder as image-1.root.json and start it again";
-            return Err(refused("noImageRoot", why));
-        };
-        let published = mirror.check(&order.metadata, &order.target, order.now).map_err(why_not)?;
-        let target = &published.target;
-        let known = order.known.iter().find(|release| release.manifest.version == target.custom.version);
-        let is_same = |release: &ReleaseRow| release.target.sha256 == target.sha256.to_string();
-        if known.is_some_and(|release| !is_same(release)) {
-            let why = format!(
-                "version {} is published with other content already; build the change under a new version",
-                target.custom.version
-            );
-            return Err(refused("versionTaken", why));
-        }
-        let (placed, uploaded) = (mirror.package(target), order.uploads.join(format!("{}.cab", target.sha256)));
-        let package = [placed, uploaded].into_iter().find(|path| path.exists());
-        let Some(package) = package else {
-            let why =
-                format!("the package with SHA-256 {} is not here; upload it to /api/v1/packages first", target.sha256);
-            return Err(refused("packageMissing", why));
-        };
-        let info = inspect(&package, Some((target.length, &target.sha256)))
-            .map_err(|error| refused("badPackage", in_full(&error)))?;
-        info.release.matches(&target.custom).map_err(|error| refused("releaseDiffers", error.to_string()))?;
-        Ok((published, package, info.release, known.is_some()))
-    }
-
-    /// Takes a judged publication into both repositories. Repeating it changes nothing.
-    fn take_in(&mut self, published: &Published, package: &std::path::Path, now: Timestamp) -> Result<(), AppError> {
-        let Some(mirror) = &self.mirror else { return Ok(()) };
-        let placed = mirror.install(published, package).map_err(why_not)?;
-        self.director
-            .add_target(&published.target, &placed, now)
-            .map_err(|error| broken_repository("offer the release in the director repository", error))
-    }
-}
-
-/// A refusal of the author's metadata, by what is wrong with it.
-fn why_not(error: MirrorError) -> AppError {
-    let code = match &error {
-        MirrorError::Io { .. } => {
-            return AppError::Files { doing: "keep the image repository", source: std::io::Error::other(error) };
-        }
-        MirrorError::Refused(_) => "badSignature",
-        MirrorError::Rollback { .. } => "metadataRollback",
-        MirrorError::NotNamed(_) => "targetNotSigned",
-        MirrorError::Vanished(_) => "releaseVanished",
-        MirrorError::FileName(_) => "badMetadataName",
-        MirrorError::Package { .. } => "badPackage",
+/// The release that a publication brings, and whether it is known.
+fn release_of(vouched: &Vouched, known: &[ReleaseRow]) -> Result<(ReleaseManifest, bool), AppError> {
+    let Some(release) = vouched.contents.release() else {
+        let why = "the package holds rules, not a sensor; publish it with `watchpost rules publish`";
+        return Err(refused("notARelease", why));
     };
-    refused(code, in_full(&error))
+    let known = known.iter().find(|known| known.manifest.version == release.version);
+    if known.is_some_and(|known| known.target.sha256 != vouched.published.target.sha256.to_string()) {
+        let version = release.version;
+        let why =
+            format!("version {version} is published with other content already; build the change under a new version");
+        return Err(refused("versionTaken", why));
+    }
+    Ok((release.clone(), known.is_some()))
 }
 
 impl App {
@@ -170,16 +58,16 @@ impl App {
         authorize(principal, Action::PublishReleases, Resource::Workspace)?;
         let _busy = self.0.activity.begin();
         let now = self.0.clock.now();
-        let mut shelves = Arc::clone(&self.0.shelves.0).lock_owned().await;
+        let mut shelves = self.0.shelves.take().await;
         let (uploads, known) = (self.0.folder.uploads(), self.releases());
-        let order = Order { metadata, target: target.to_owned(), uploads, known, now };
+        let order = Order { metadata, target: target.to_owned(), uploads: uploads.clone(), now };
         let judged = blocking(move || {
-            let judged = shelves.judge(&order).and_then(|(published, package, manifest, was_there)| {
-                shelves.take_in(&published, &package, order.now)?;
-                let signed = published.target;
-                let target = TargetRef { name: signed.name, sha256: signed.sha256.to_string(), length: signed.length };
+            let judged = shelves.vouch(&order).and_then(|vouched| {
+                let (manifest, was_there) = release_of(&vouched, &known)?;
+                shelves.take_in(&vouched, order.now)?;
+                let target = vouched.target();
                 let release = ReleaseRow { manifest, target, published_at: order.now, pulled_back_at: None };
-                Ok((release, package, was_there))
+                Ok((release, vouched.package, was_there))
             });
             (judged, shelves)
         });
@@ -194,10 +82,7 @@ impl App {
             self.start_release(principal, release.clone(), reason).await?;
             Publication { release, was_there }
         };
-        if package.starts_with(self.0.folder.uploads()) {
-            // It lies in the repository; a copy that cannot be removed costs space and nothing else.
-            let _ = tokio::fs::remove_file(&package).await;
-        }
+        remove_upload(&package, &uploads).await;
         Ok(publication)
     }
 

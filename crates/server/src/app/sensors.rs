@@ -74,7 +74,7 @@ impl App {
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == report) else { return Quick::Changed };
             let was_silent = now.since(seen_at) >= silence;
-            let desired = Self::desired(sensor);
+            let desired = Self::desired(fleet, sensor);
             fleet.hear(id, now, has_pulled);
             Quick::Same { desired, was_silent }
         });
@@ -121,8 +121,12 @@ impl App {
             error!(sensor = %id, "a check-in was not saved: {}", failure.chain());
             return Err(CheckInRefused::Unavailable);
         }
-        let desired = Self::desired(&sensor);
-        self.fleet_mut(|fleet| fleet.take_saved(sensor));
+        let desired = self.fleet_mut(|fleet| {
+            let id = sensor.id;
+            fleet.take_saved(sensor);
+            fleet.sensors.get(&id).map(|sensor| Self::desired(fleet, sensor))
+        });
+        let desired = desired.ok_or(CheckInRefused::Unknown)?;
         self.0.bus.announce(Event::Sensor(id));
         self.poke();
         Ok(desired)

@@ -4,6 +4,7 @@ use std::collections::btree_map::Values;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use watchpost_core::content::RulesStanding;
 use watchpost_core::health::{HealthStatus, Issue, IssueType, health_status};
 use watchpost_core::id::{IssueId, SensorId};
 use watchpost_core::sensor::{
@@ -55,6 +56,8 @@ pub struct SensorRow {
     pub waiting_for: Option<String>,
     /// Whether it detects right now.
     pub is_watching: bool,
+    /// How it stands with rule packages.
+    pub rules: RulesStanding,
 }
 
 /// One health issue.
@@ -173,6 +176,7 @@ impl App {
             alert_count: sensor.report.alert_count,
             waiting_for: Self::waiting_for(fleet, sensor, context),
             is_watching: is_watching(sensor, context),
+            rules: fleet.rules.standing(sensor, fleet.sensors.len(), context.now),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use watchpost_core::content::count_suricata_rules;
 use watchpost_core::release::{MAX_RELEASE_JSON, Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::time::Timestamp;
 use watchpost_package::cab::{self, BuildError};
-use watchpost_package::{ImageAuthor, RepositoryError, inspect, tuf};
+use watchpost_package::{Contents, ImageAuthor, PackageInfo, RepositoryError, inspect, tuf};
 
 use super::{Build, Keys, Sign, failed, refused};
 use crate::cli::output::Output;
@@ -39,11 +40,25 @@ pub(super) fn build(args: &Build) -> Result<(), Failure> {
     release.version = args.version;
     // What the folder holds is what an engine must load; a number written by hand would only go stale.
     release.rules_expected = count_rules(&args.from.join("rules")).map_err(failed)?;
+    release.suricata_rules_expected = count_suricata(&args.from.join("suricata")).map_err(failed)?;
     release.kind = args.kind.unwrap_or(release.kind);
     release.notes = args.notes.clone().unwrap_or(release.notes);
     release.minimum_base_version = args.minimum_base_version.or(release.minimum_base_version);
     release.validate().map_err(refused)?;
-    cab::build(&args.from, &release, &args.out).map_err(|error| match error {
+    let version = release.version;
+    let info = pack(&args.from, &Contents::Release(release), &args.out)?;
+    args.output.one(&json!({
+        "package": args.out,
+        "version": version,
+        "files": info.manifest.files.len(),
+        "length": info.length,
+        "sha256": info.sha256,
+    }))
+}
+
+/// Packs a folder, and reads the package back as a host would.
+pub(crate) fn pack(from: &Path, contents: &Contents, out: &Path) -> Result<PackageInfo, Failure> {
+    cab::build(from, contents, out).map_err(|error| match error {
         BuildError::Io { .. } | BuildError::Changed(_) => failed(error),
         BuildError::Kind(_)
         | BuildError::Path { .. }
@@ -51,14 +66,11 @@ pub(super) fn build(args: &Build) -> Result<(), Failure> {
         | BuildError::TooLarge(_)
         | BuildError::Profile(_) => refused(error),
     })?;
-    let info = inspect(&args.out, None).map_err(failed)?;
-    args.output.one(&json!({
-        "package": args.out,
-        "version": release.version,
-        "files": info.manifest.files.len(),
-        "length": info.length,
-        "sha256": info.sha256,
-    }))
+    inspect(out, None).map_err(|error| {
+        // What no host would take is not left lying about.
+        let _ = fs::remove_file(out);
+        refused(error)
+    })
 }
 
 /// The release as the folder describes it, or a plain one.
@@ -72,6 +84,7 @@ fn described(args: &Build) -> Result<ReleaseManifest, Failure> {
             notes: String::new(),
             minimum_base_version: None,
             rules_expected: 0,
+            suricata_rules_expected: 0,
             needs: Needs::default(),
         });
     }
@@ -96,7 +109,27 @@ fn count_rules(rules: &Path) -> io::Result<u32> {
     Ok(count)
 }
 
+/// How many Suricata rules a folder has: lines that name a `sid:`.
+pub(crate) fn count_suricata(rules: &Path) -> io::Result<u32> {
+    if !rules.is_dir() {
+        return Ok(0);
+    }
+    let mut count = 0_u32;
+    for found in fs::read_dir(rules)? {
+        let path = found?.path();
+        if path.extension().is_some_and(|ending| ending == "rules") {
+            count = count.saturating_add(count_suricata_rules(&fs::read(path)?));
+        }
+    }
+    Ok(count)
+}
+
 pub(super) fn sign(args: &Sign, now: Timestamp) -> Result<(), Failure> {
+    args.output.one(&row(&sign_into(args, now)?))
+}
+
+/// Signs a package, of a release or of rules, into the author's repository.
+pub(crate) fn sign_into(args: &Sign, now: Timestamp) -> Result<tuf::SignedTarget, Failure> {
     if !args.package.is_file() {
         return Err(Failure::not_found(format!("there is no package {}; build it first", args.package.display())));
     }
@@ -105,21 +138,21 @@ pub(super) fn sign(args: &Sign, now: Timestamp) -> Result<(), Failure> {
     } else {
         ImageAuthor::create(&args.keys, &args.repository, now)
     };
-    let target = author.and_then(|mut author| author.sign(&args.package, now)).map_err(not_signed)?;
-    args.output.one(&row(&target))
+    author.and_then(|mut author| author.sign(&args.package, now)).map_err(not_signed)
 }
 
 pub(super) fn signed(repository: &Path, output: Output) -> Result<(), Failure> {
     let writer = tuf::Writer::open(repository, None, tuf::Lifetimes::IMAGE).map_err(not_signed)?;
     let mut targets = writer.targets();
-    targets.sort_by_key(|target| target.custom.release_counter);
+    targets.retain(|target| target.custom.release().is_some());
+    targets.sort_by_key(|target| target.custom.release().map(|release| release.release_counter));
     output.list(&targets.iter().map(row).collect::<Vec<_>>(), SIGNED)
 }
 
 fn row(target: &tuf::SignedTarget) -> Value {
     json!({
-        "releaseCounter": target.custom.release_counter,
-        "version": target.custom.version,
+        "releaseCounter": target.custom.release().map(|release| release.release_counter),
+        "version": target.custom.release().map(|release| release.version),
         "name": target.name,
         "length": target.length,
         "sha256": target.sha256,
@@ -135,6 +168,7 @@ fn not_signed(error: RepositoryError) -> Failure {
         | RepositoryError::TooFewKeys { .. }
         | RepositoryError::Name(_)
         | RepositoryError::Taken(_)
+        | RepositoryError::Rules(_)
         | RepositoryError::Package(_) => refused(error),
         RepositoryError::Io { .. } | RepositoryError::Key(_) | RepositoryError::Canonical { .. } => failed(error),
     }

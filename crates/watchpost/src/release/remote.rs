@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 use watchpost_core::time::Timestamp;
 use watchpost_package::{MirrorError, verify_folder};
 
@@ -26,6 +26,11 @@ const COLUMNS: &[(&str, &str)] = &[
 const TICK: Duration = Duration::from_millis(200);
 
 pub(super) async fn publish(args: &Publish, now: Timestamp) -> Result<(), Failure> {
+    args.output.one(&send(args, "releases", now).await?)
+}
+
+/// Sends a signed package, of a release or of rules, and has it published at `path` of the API.
+pub(crate) async fn send(args: &Publish, path: &str, now: Timestamp) -> Result<Value, Failure> {
     if !args.package.is_file() {
         return Err(Failure::not_found(format!("there is no package {}; build it first", args.package.display())));
     }
@@ -50,7 +55,7 @@ pub(super) async fn publish(args: &Publish, now: Timestamp) -> Result<(), Failur
     bar.finish_and_clear();
     sent?;
     let body = json!({ "metadata": metadata, "target": target });
-    args.output.one(&client.post("releases", Some(&body)).await?)
+    client.post(path, Some(&body)).await
 }
 
 pub(super) async fn list(connection: &Connection, output: Output) -> Result<(), Failure> {

@@ -82,8 +82,14 @@ fn the_command_line_wins_over_the_description_and_the_rules_are_counted() {
     let description = serde_json::json!({ "version": "2.200.0.0", "kind": "hotfix", "rulesExpected": 7 });
     fs::write(from.join("release.json"), description.to_string()).unwrap();
     assert_eq!(build(&from), exit(0));
-    let release = watchpost_package::inspect(&out, None).unwrap().release;
+    let release = watchpost_package::inspect(&out, None).unwrap().contents.release().cloned().unwrap();
     assert_eq!((release.version.to_string().as_str(), release.rules_expected), ("2.255.1.0", 1));
+    assert_eq!(release.suricata_rules_expected, 0);
+    fs::create_dir_all(from.join("suricata")).unwrap();
+    fs::write(from.join("suricata/a.rules"), "# sid:1\nalert ip any any -> any any (sid:2;)\n").unwrap();
+    assert_eq!(build(&from), exit(0));
+    let with = watchpost_package::inspect(&out, None).unwrap().contents.release().cloned().unwrap();
+    assert_eq!(with.suricata_rules_expected, 1, "comments are no rules");
     assert_eq!(release.kind, watchpost_core::release::ReleaseKind::Hotfix, "what the options leave out stands");
 }
 

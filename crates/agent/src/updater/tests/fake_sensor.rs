@@ -105,7 +105,9 @@ async fn answer(
                 });
             }
             Ok(Ok(Some(Ask::Configure { generation, .. }))) => status.settings_generation = generation,
-            Ok(Ok(Some(Ask::Prove { .. } | Ask::LoadRules { .. } | Ask::Evidence | Ask::EvidenceTaken { .. }))) => {}
+            Ok(Ok(Some(
+                Ask::Prove { .. } | Ask::LoadRules { .. } | Ask::DropRules | Ask::Evidence | Ask::EvidenceTaken { .. },
+            ))) => {}
             Ok(Ok(None) | Err(_)) => return,
         }
         if write_line(&mut to, &status).await.is_err() {

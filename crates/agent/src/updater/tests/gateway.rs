@@ -107,7 +107,7 @@ impl Gateway {
         let (source, name) = (self.folder.join(format!("source-{minor}")), format!("sensor-{minor}.cab"));
         let release = write_source(&source, minor, program);
         let package = self.folder.join(&name);
-        cab::build(&source, &release, &package).unwrap();
+        cab::build(&source, &watchpost_package::Contents::Release(release), &package).unwrap();
         let now = self.clock.now();
         let target = self.author.sign(&package, now).unwrap();
         self.director.add_target(&target, &package, now).unwrap();

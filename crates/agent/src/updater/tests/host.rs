@@ -41,6 +41,7 @@ pub(super) fn write_source(folder: &Path, minor: u32, program: &str) -> ReleaseM
         notes: String::new(),
         minimum_base_version: None,
         rules_expected: 6,
+        suricata_rules_expected: 0,
         needs: watchpost_core::release::Needs::default(),
     };
     fs::create_dir_all(folder.join("bin")).unwrap();

@@ -8,6 +8,7 @@ mod packages;
 mod paging;
 mod releases;
 mod rollouts;
+mod rules;
 mod sensors;
 mod status;
 #[cfg(test)]
@@ -31,6 +32,11 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/rollouts/{version}/resume", Action::SteerRollouts, rollouts::resume)
         .get("/releases", Action::ReadFleet, releases::list)
         .post("/releases", Action::PublishReleases, releases::publish)
+        .get("/rule-packages", Action::ReadFleet, rules::list)
+        .post("/rule-packages", Action::PublishReleases, rules::publish)
+        .post("/rule-packages/{build}/pull-back", Action::PublishReleases, rules::pull_back)
+        .post("/sensors/{sensor}/rules/push", Action::SteerRollouts, rules::push)
+        .post("/sensors/{sensor}/rules/mode", Action::SteerRollouts, rules::set_mode)
         .post("/packages", Action::PublishReleases, packages::upload)
         .get("/health-issues", Action::ReadFleet, health::list)
         .get("/audit", Action::ReadAudit, audit::list)

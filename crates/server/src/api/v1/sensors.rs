@@ -56,8 +56,16 @@ fn write(row: &SensorRow) -> Value {
         "lastSeenDateTime": row.last_contact,
         "waitingFor": row.waiting_for,
         "isWatching": row.is_watching,
+        "rulesBuild": row.rules.build,
+        "rulesOffered": row.rules.offered,
+        "rulesMode": row.rules.mode.word(),
+        "rulesStatus": row.rules.status.value.word(),
         "openHealthIssues": open,
-        "why": { "deploymentStatus": why(&row.status), "serviceStatus": why(&row.service) },
+        "why": {
+            "deploymentStatus": why(&row.status),
+            "serviceStatus": why(&row.service),
+            "rulesStatus": why(&row.rules.status),
+        },
     })
 }
 
