@@ -42,6 +42,8 @@ pub struct Policy {
     pub network: NetworkPolicy,
     /// What is kept how long.
     pub retention: RetentionPolicy,
+    /// What the control plane takes from one sensor.
+    pub intake: IntakePolicy,
 }
 
 /// Check-ins and what silence means. All silence counts from the later of the last contact and one interval after the
@@ -304,6 +306,27 @@ pub struct RetentionPolicy {
 impl Default for RetentionPolicy {
     fn default() -> Self {
         Self { devices: days(90), alerts: days(90), log_file: 50 * MEBIBYTE, log_files: 10, fetched_capture: hours(48) }
+    }
+}
+
+/// What the control plane takes from one sensor, however much it sends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntakePolicy {
+    /// How far ahead of the server's clock an instant of a sensor may lie (P: 5 min).
+    pub clock_tolerance: Duration,
+    /// The stretch over which batches of evidence are counted (P: 1 min).
+    pub window: Duration,
+    /// Batches of one sensor that are taken in that stretch (P: 600, which is 2,000 alerts a second).
+    pub batches: u32,
+    /// Alerts of one sensor that are kept, the oldest going first (P: 200,000).
+    pub alerts: u64,
+    /// Devices of one sensor that are kept, the longest unseen going first (P: 100,000).
+    pub devices: u64,
+}
+
+impl Default for IntakePolicy {
+    fn default() -> Self {
+        Self { clock_tolerance: minutes(5), window: minutes(1), batches: 600, alerts: 200_000, devices: 100_000 }
     }
 }
 

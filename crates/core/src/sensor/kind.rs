@@ -54,6 +54,19 @@ impl SensorKind {
         }
     }
 
+    /// Whether it watches nothing before somebody named an interface to listen on: packets are all it has.
+    #[must_use]
+    pub fn needs_capture_interface(self) -> bool {
+        match self {
+            Self::DomainControllerStandalone | Self::OtCloudConnected | Self::EnterpriseIot => true,
+            Self::DomainControllerIntegrated
+            | Self::AdfsIntegrated
+            | Self::AdcsIntegrated
+            | Self::AdConnectIntegrated
+            | Self::OtLocallyManaged => false,
+        }
+    }
+
     /// The API's word.
     #[must_use]
     pub fn word(self) -> &'static str {
