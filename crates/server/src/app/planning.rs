@@ -44,9 +44,13 @@ fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
 }
 
 impl App {
-    /// What a host should be: the planner's last word.
+    /// What a host should be: the planner's last word, and what a person has set.
     pub(super) fn desired(sensor: &Sensor) -> Desired {
-        sensor.update.desired.clone()
+        Desired {
+            settings_generation: sensor.settings_generation,
+            settings: sensor.settings.clone(),
+            ..sensor.update.desired.clone()
+        }
     }
 
     /// Looks at everything, saves what `core` decided, and says when to look again.
