@@ -49,7 +49,11 @@ pub(super) async fn write_behind(app: App, mut stopped: watch::Receiver<bool>) {
 /// Forgets evidence that was kept for long enough, until the server stops.
 pub(super) async fn forget_evidence(app: App, mut stopped: watch::Receiver<bool>) {
     while wait(&app, FORGET, FORGET_LEAST, &mut stopped).await {
-        match app.forget_evidence().await {
+        let forgotten = tokio::select! {
+            forgotten = app.forget_evidence() => forgotten,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        match forgotten {
             Ok(0) => {}
             Ok(count) => info!(count, "alerts and devices that were kept for long enough are forgotten"),
             Err(failure) => error!("old evidence was not forgotten: {}", failure.chain()),
