@@ -65,6 +65,8 @@ macro_rules! typed_id {
 
 // Alphabetical: one line per kind.
 typed_id! {
+    /// One alert, as the control plane keeps it.
+    AlertId, "alr";
     /// One row of the audit log.
     AuditId, "aud";
     /// One health issue.

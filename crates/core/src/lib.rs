@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod facts;
 pub mod health;
 pub mod id;
+pub mod intake;
 pub mod policy;
 pub mod rehearsal;
 pub mod release;

@@ -44,6 +44,8 @@ pub struct Policy {
     pub rules: RulesPolicy,
     /// What is kept how long.
     pub retention: RetentionPolicy,
+    /// What the control plane takes from one sensor.
+    pub intake: IntakePolicy,
 }
 
 /// Check-ins and what silence means. All silence counts from the later of the last contact and one interval after the
@@ -370,6 +372,27 @@ impl Default for RetentionPolicy {
             devices_at_most: 12_000,
             device_told_every: hours(1),
         }
+    }
+}
+
+/// What the control plane takes from one sensor, however much it sends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntakePolicy {
+    /// How far ahead of the server's clock an instant of a sensor may lie (P: 5 min).
+    pub clock_tolerance: Duration,
+    /// The stretch over which batches of evidence are counted (P: 1 min).
+    pub window: Duration,
+    /// Batches of one sensor that are taken in that stretch (P: 600, which is 2,000 alerts a second).
+    pub batches: u32,
+    /// Alerts of one sensor that are kept, the oldest going first (P: 200,000).
+    pub alerts: u64,
+    /// Devices of one sensor that are kept, the longest unseen going first (P: 100,000).
+    pub devices: u64,
+}
+
+impl Default for IntakePolicy {
+    fn default() -> Self {
+        Self { clock_tolerance: minutes(5), window: minutes(1), batches: 600, alerts: 200_000, devices: 100_000 }
     }
 }
 

@@ -15,6 +15,10 @@ pub const BACKLOG: usize = 1024;
 pub enum Event {
     /// A sensor's row: its facts, its status or its health issues.
     Sensor(SensorId),
+    /// Alerts of a sensor: some came, or somebody made something of one.
+    Alerts(SensorId),
+    /// Devices that a sensor sees.
+    Devices(SensorId),
     /// A rollout.
     Rollout(Version),
     /// A release was published or pulled back.

@@ -4,8 +4,10 @@
 //! Every statement is scoped to the transaction's workspace. Nothing here decides anything.
 
 mod accounts;
+mod alerts;
 mod audit;
 mod cells;
+mod devices;
 mod error;
 mod hash;
 mod issues;
@@ -30,7 +32,9 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use watchpost_core::id::WorkspaceId;
 
 pub use accounts::{SessionRow, UserRow};
+pub use alerts::{AlertFilter, AlertRow};
 pub use audit::{AuditEntry, AuditRow};
+pub use devices::{DeviceFilter, DeviceRow, Taken};
 pub use error::StoreError;
 pub use issues::IssueRow;
 pub use keys::EnrolmentRow;

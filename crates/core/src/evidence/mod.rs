@@ -63,6 +63,40 @@ impl AlertLevel {
     }
 }
 
+/// What a person has made of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub enum AlertStatus {
+    /// Nobody has looked at it.
+    #[default]
+    New,
+    /// Somebody works on it.
+    Active,
+    /// It is done with.
+    Closed,
+}
+
+impl AlertStatus {
+    /// Every status, in the order of an alert's life.
+    pub const ALL: [Self; 3] = [Self::New, Self::Active, Self::Closed];
+
+    /// The API's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Active => "active",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The status of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+}
+
 /// One alert as it travels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -69,18 +69,16 @@ impl SensorKind {
         }
     }
 
-    /// Whether it cannot work before somebody named the interfaces it captures on.
+    /// Whether it watches nothing before somebody named an interface to listen on: packets are all it has.
     #[must_use]
-    pub fn needs_capture_interfaces(self) -> bool {
+    pub fn needs_capture_interface(self) -> bool {
         match self {
-            Self::DomainControllerStandalone
-            | Self::OtCloudConnected
-            | Self::OtLocallyManaged
-            | Self::EnterpriseIot => true,
+            Self::DomainControllerStandalone | Self::OtCloudConnected | Self::EnterpriseIot => true,
             Self::DomainControllerIntegrated
             | Self::AdfsIntegrated
             | Self::AdcsIntegrated
-            | Self::AdConnectIntegrated => false,
+            | Self::AdConnectIntegrated
+            | Self::OtLocallyManaged => false,
         }
     }
 

@@ -216,8 +216,7 @@ fn holds(status: SensorStatus, sensor: &Sensor, context: &Context<'_>) -> Option
         SensorStatus::StartFailure => context
             .has_not_started(sensor)
             .then(|| format!("No configuration was pulled since {}", context.unpulled_since(sensor))),
-        SensorStatus::NotConfigured => (sensor.kind.needs_domain_controllers() && sensor.domain_controllers.is_empty())
-            .then(|| "Name the domain controllers it works with".to_owned()),
+        SensorStatus::NotConfigured => missing_settings(sensor),
         SensorStatus::Outdated => {
             let behind = sensor.version().map_or(0, |version| context.catalogue.releases_behind(version, context.now));
             (behind >= context.policy.rollout.outdated_from).then(|| format!("It is {behind} releases behind"))
@@ -226,6 +225,20 @@ fn holds(status: SensorStatus, sensor: &Sensor, context: &Context<'_>) -> Option
             .then(|| "A change of its settings has not arrived yet".to_owned()),
         SensorStatus::UpToDate => Some(up_to_date(sensor, context)),
     }
+}
+
+/// What somebody must set before the sensor can work. A sensor with events to follow may run `sigma` alone, without any
+/// capture interface; one that lives on packets may not.
+fn missing_settings(sensor: &Sensor) -> Option<String> {
+    let no_controllers = sensor.kind.needs_domain_controllers() && sensor.domain_controllers.is_empty();
+    let no_interface = sensor.kind.needs_capture_interface() && sensor.settings.capture_interfaces.is_empty();
+    let what = match (no_controllers, no_interface) {
+        (false, false) => return None,
+        (true, false) => "Name the domain controllers it works with",
+        (false, true) => "Name the capture interface it listens on",
+        (true, true) => "Name the domain controllers it works with and the capture interface it listens on",
+    };
+    Some(what.to_owned())
 }
 
 fn up_to_date(sensor: &Sensor, context: &Context<'_>) -> String {

@@ -208,3 +208,32 @@ fn the_service_status_is_what_the_host_says() {
         assert_eq!(service(&sensor, 0), ServiceStatus::Unknown);
     }
 }
+
+#[test]
+fn a_sensor_that_lives_on_packets_needs_an_interface_and_one_with_events_runs_without() {
+    let reason = |sensor: &Sensor| {
+        let (policy, catalogue) = (Policy::default(), catalogue());
+        let derived =
+            sensor_status(sensor, &Context { policy: &policy, catalogue: &catalogue, ready_at: None, now: START });
+        (derived.value == SensorStatus::NotConfigured).then_some(derived.reason)
+    };
+    for (kind, controllers, interface) in [
+        (SensorKind::DomainControllerIntegrated, false, false),
+        (SensorKind::DomainControllerStandalone, true, true),
+        (SensorKind::AdfsIntegrated, true, false),
+        (SensorKind::AdcsIntegrated, true, false),
+        (SensorKind::AdConnectIntegrated, true, false),
+        (SensorKind::OtCloudConnected, false, true),
+        (SensorKind::OtLocallyManaged, false, false),
+        (SensorKind::EnterpriseIot, false, true),
+    ] {
+        let mut sensor = well();
+        sensor.kind = kind;
+        let asked = reason(&sensor).unwrap_or_default();
+        assert_eq!(asked.contains("domain controllers"), controllers, "{kind}: {asked}");
+        assert_eq!(asked.contains("capture interface"), interface, "{kind}: {asked}");
+        sensor.domain_controllers.push("dc01.corp.example".to_owned());
+        sensor.settings.capture_interfaces.insert("eth1".to_owned());
+        assert_eq!(reason(&sensor), None, "{kind}");
+    }
+}

@@ -31,7 +31,7 @@ const MAX_PLACE_NAME: usize = 64;
 /// Most characters of an operating system in words.
 const MAX_OPERATING_SYSTEM: usize = 200;
 /// Most domain controllers one sensor may watch.
-const MAX_DOMAIN_CONTROLLERS: usize = 256;
+pub(super) const MAX_DOMAIN_CONTROLLERS: usize = 256;
 /// Most sites and most zones that enrolments may bring.
 const MAX_PLACES: usize = 10_000;
 /// What a site or zone is called where nobody named one.
@@ -250,7 +250,7 @@ fn is_plain(text: &str, most: usize) -> bool {
     text.chars().count() <= most && !text.chars().any(char::is_control) && text.trim() == text
 }
 
-fn is_dns_name(text: &str) -> bool {
+pub(super) fn is_dns_name(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use watchpost_core::catalogue::{Catalogue, Release};
 use watchpost_core::content::RulesBoard;
+use watchpost_core::facts::Measurements;
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
 use watchpost_core::policy::RulesPolicy;
@@ -38,6 +39,8 @@ pub(crate) struct Fleet {
     zones: BTreeMap<ZoneId, ZoneRow>,
     /// Sensors whose last contact is newer in memory than in the store.
     heard: BTreeSet<SensorId>,
+    /// What each sensor measured last, and when; in memory alone, gone when the server starts again.
+    measured: BTreeMap<SensorId, (Timestamp, Measurements)>,
     /// Counts changes other than contacts; for views that are kept.
     changes: u64,
 }
@@ -71,6 +74,7 @@ impl Fleet {
             sites: tx.sites().await?.into_iter().map(|row| (row.id, row)).collect(),
             zones: tx.zones().await?.into_iter().map(|row| (row.id, row)).collect(),
             heard: BTreeSet::new(),
+            measured: BTreeMap::new(),
             changes: 0,
         };
         for release in &fleet.releases {
@@ -233,6 +237,18 @@ impl Fleet {
             sensor.last_config_pull = sensor.last_config_pull.max(Some(now));
         }
         self.heard.insert(id);
+    }
+
+    /// Notes what a sensor measured, in memory alone.
+    pub(crate) fn measure(&mut self, id: SensorId, measurements: Measurements, now: Timestamp) {
+        if self.sensors.contains_key(&id) {
+            self.measured.insert(id, (now, measurements));
+        }
+    }
+
+    /// What a sensor measured last, and when.
+    pub(crate) fn measured(&self, id: SensorId) -> Option<&(Timestamp, Measurements)> {
+        self.measured.get(&id)
     }
 
     /// The contacts that are not in the store yet.

@@ -4,9 +4,12 @@
 
 pub mod accounts;
 pub(crate) mod activity;
+pub mod alerts;
 pub mod audit;
+pub mod devices;
 pub mod enrollment;
 mod error;
+pub mod evidence;
 pub(crate) mod fleet;
 #[cfg(test)]
 mod hung_up;
@@ -19,6 +22,7 @@ pub mod rules;
 mod rules_tests;
 pub mod sensors;
 pub(crate) mod shelves;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 pub mod views;
@@ -81,6 +85,7 @@ struct Inner {
     bus: Bus,
     activity: Arc<Activity>,
     view: Mutex<Option<views::Cached>>,
+    intake: evidence::Intake,
     poke: Notify,
     /// Keeps the clock from stepping between a poke and the planner's run.
     poked: Mutex<Option<Busy>>,
@@ -115,6 +120,7 @@ impl App {
             bus: Bus::new(),
             activity: Activity::new(clock.clone()),
             view: Mutex::new(None),
+            intake: evidence::Intake::new(),
             poke: Notify::new(),
             poked: Mutex::new(None),
             clock,

@@ -44,9 +44,14 @@ fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
 }
 
 impl App {
-    /// What a host should be: the planner's last word, and the rule package that it is offered.
+    /// What a host should be: the planner's last word, what a person has set, and the rule package that it is offered.
     pub(super) fn desired(fleet: &Fleet, sensor: &Sensor) -> Desired {
-        Desired { rules: fleet.rules.desired(sensor, fleet.sensors.len()), ..sensor.update.desired.clone() }
+        Desired {
+            settings_generation: sensor.settings_generation,
+            settings: sensor.settings.clone(),
+            rules: fleet.rules.desired(sensor, fleet.sensors.len()),
+            ..sensor.update.desired.clone()
+        }
     }
 
     /// Looks at everything, saves what `core` decided, and says when to look again.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tracing::error;
+use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
+use watchpost_core::intake::{clean_facts, clean_measurements, clean_rules};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::sync::{Desired, Report};
 use watchpost_core::time::Timestamp;
@@ -69,15 +71,13 @@ impl App {
     ) -> Result<CheckInReply, CheckInRefused> {
         // That the configuration was pulled is an event, kept as an instant; the rest of a report is a state.
         let has_pulled = std::mem::take(&mut report.pulled_configuration);
-        let silence = self.0.policy.contact.stopped_communicating_after;
-        let quick = self.fleet_mut(|fleet| {
-            let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
-            let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == report) else { return Quick::Changed };
-            let was_silent = now.since(seen_at) >= silence;
-            let desired = Self::desired(fleet, sensor);
-            fleet.hear(id, now, has_pulled);
-            Quick::Same { desired, was_silent }
-        });
+        let mut quick = self.look_quickly(id, &report, has_pulled, now);
+        if matches!(quick, Quick::Changed) {
+            // What is kept is clean. Who sends the same unclean report again is recognised once it is cleaned.
+            report.facts = clean_facts(&report.facts);
+            report.rules = clean_rules(&report.rules);
+            quick = self.look_quickly(id, &report, has_pulled, now);
+        }
         let desired = match quick {
             Quick::Gone => return Err(CheckInRefused::Unknown),
             Quick::Same { desired, was_silent } => {
@@ -97,6 +97,25 @@ impl App {
             }
         };
         Ok(CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() })
+    }
+
+    /// What memory alone says to a report; notes the contact when it is the same as the one before.
+    fn look_quickly(&self, id: SensorId, report: &Report, has_pulled: bool, now: Timestamp) -> Quick {
+        let silence = self.0.policy.contact.stopped_communicating_after;
+        self.fleet_mut(|fleet| {
+            let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
+            let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
+            let was_silent = now.since(seen_at) >= silence;
+            let desired = Self::desired(fleet, sensor);
+            fleet.hear(id, now, has_pulled);
+            Quick::Same { desired, was_silent }
+        })
+    }
+
+    /// Notes what a sensor measured beside its report: in memory alone, and never a reason for anything.
+    pub fn note_measurements(&self, id: SensorId, measurements: Measurements, now: Timestamp) {
+        let measurements = clean_measurements(measurements);
+        self.fleet_mut(|fleet| fleet.measure(id, measurements, now));
     }
 
     /// Saves a report that differs from the one before.

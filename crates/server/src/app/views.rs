@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use watchpost_core::content::RulesStanding;
+use watchpost_core::facts::Measurements;
 use watchpost_core::health::{HealthStatus, Issue, IssueType, health_status};
 use watchpost_core::id::{IssueId, SensorId};
 use watchpost_core::sensor::{
@@ -119,6 +120,12 @@ impl App {
             let sensor = fleet.find(id_or_name)?;
             Some((self.row(fleet, sensor, &self.context(fleet, now)), sensor.clone()))
         })
+    }
+
+    /// What a sensor measured last, and when; `None` since the server started.
+    #[must_use]
+    pub fn measured(&self, id: SensorId) -> Option<(Timestamp, Measurements)> {
+        self.fleet_ref(|fleet| fleet.measured(id).cloned())
     }
 
     /// From publication until the delayed ring may start.

@@ -50,7 +50,7 @@ words! {
     Role: "role" {
         /// Looks.
         Viewer = "viewer",
-        /// Looks, and pauses and resumes rollouts.
+        /// Looks, pauses and resumes rollouts, and says what became of alerts.
         User = "user",
         /// Everything.
         Administrator = "administrator",
@@ -60,12 +60,16 @@ words! {
 words! {
     /// Something a principal asks for. Its word is also the scope of a token.
     Action: "action" {
-        /// Look at sensors, sites, health issues, releases, rollouts and the server's own state.
+        /// Look at sensors, sites, alerts, devices, health issues, releases, rollouts and the server's own state.
         ReadFleet = "fleet.read",
         /// Look at the audit log.
         ReadAudit = "audit.read",
         /// Pause and resume rollouts.
         SteerRollouts = "rollouts.steer",
+        /// Say what became of an alert.
+        ManageAlerts = "alerts.manage",
+        /// Change the settings of sensors.
+        ManageSensors = "sensors.manage",
         /// Upload a package and publish a release.
         PublishReleases = "releases.publish",
         /// See the access key that admits hosts.
@@ -159,8 +163,8 @@ pub struct Denied {
 fn needed(action: Action) -> Role {
     match action {
         Action::ReadFleet | Action::OwnSession => Role::Viewer,
-        Action::SteerRollouts => Role::User,
-        Action::ReadAudit | Action::PublishReleases | Action::ReadAccessKey | Action::ManageTokens => {
+        Action::SteerRollouts | Action::ManageAlerts => Role::User,
+        Action::ReadAudit | Action::ManageSensors | Action::PublishReleases | Action::ReadAccessKey | Action::ManageTokens => {
             Role::Administrator
         }
     }
@@ -201,10 +205,10 @@ mod tests {
             Action::ALL.iter().filter(may).map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(allowed(Role::Viewer), "fleet.read session.own");
-        assert_eq!(allowed(Role::User), "fleet.read rollouts.steer session.own");
+        assert_eq!(allowed(Role::User), "fleet.read rollouts.steer alerts.manage session.own");
         assert_eq!(
             allowed(Role::Administrator),
-            "fleet.read audit.read rollouts.steer releases.publish accessKey.read tokens.manage session.own"
+            "fleet.read audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read tokens.manage session.own"
         );
     }
 

@@ -11,12 +11,15 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use watchpost_core::id::SensorId;
 use watchpost_protocol::limits::REQUEST_BYTES;
-use watchpost_protocol::{Code, EnrollReply, EnrollRequest, SyncReply, SyncRequest, paths};
+use watchpost_protocol::{
+    Code, EnrollReply, EnrollRequest, EvidenceReply, EvidenceRequest, SyncReply, SyncRequest, paths,
+};
 
 use super::reply::{Body, Refusal, message};
 use super::tls::Pin;
 use super::{Gateway, files};
 use crate::app::enrollment::{EnrollRefused, EnrollRequest as Facts};
+use crate::app::evidence::{COME_BACK_AFTER, EvidenceRefused};
 use crate::app::sensors::CheckInRefused;
 use crate::auth::rate::network;
 
@@ -45,6 +48,9 @@ impl Gateway {
         let sensor = self.app.sensor_by_pin(&pin).ok_or_else(unknown_sensor)?;
         if path == paths::SYNC {
             return if is_post { self.sync(sensor, &body).await } else { Err(wrong_method()) };
+        }
+        if path == paths::EVIDENCE {
+            return if is_post { self.evidence(sensor, &body).await } else { Err(wrong_method()) };
         }
         let file = self.file(path).ok_or_else(files::missing)?;
         if head.method != Method::GET {
@@ -104,18 +110,34 @@ impl Gateway {
     }
 
     async fn sync(&self, sensor: SensorId, body: &[u8]) -> Result<Response<Body>, Refusal> {
-        let request = SyncRequest::from_bytes(body)?;
-        let reply =
-            self.app.check_in(sensor, request.report, self.clock.now()).await.map_err(|refused| match refused {
-                CheckInRefused::Unknown => unknown_sensor(),
-                CheckInRefused::Unavailable => Refusal::new(Code::Unavailable, refused.to_string()),
-            })?;
+        let (request, now) = (SyncRequest::from_bytes(body)?, self.clock.now());
+        let reply = self.app.check_in(sensor, request.report, now).await.map_err(|refused| match refused {
+            CheckInRefused::Unknown => unknown_sensor(),
+            CheckInRefused::Unavailable => Refusal::new(Code::Unavailable, refused.to_string()),
+        })?;
+        self.app.note_measurements(sensor, request.measurements, now);
         let reply = SyncReply {
             server_time: reply.server_time,
             come_back_after: reply.come_back_after,
             desired: reply.desired,
         };
         Ok(message(reply.to_bytes()))
+    }
+
+    async fn evidence(&self, sensor: SensorId, body: &[u8]) -> Result<Response<Body>, Refusal> {
+        let batch = EvidenceRequest::from_bytes(body)?.batch;
+        let stream = batch.stream.clone();
+        let taken = self.app.take_evidence(sensor, batch, self.clock.now()).await;
+        let taken_through = taken.map_err(|refused| match refused {
+            EvidenceRefused::Malformed(why) => Refusal::new(Code::Malformed, why.to_string()),
+            EvidenceRefused::TooMany(wait) => {
+                Refusal { retry_after: Some(wait), ..Refusal::new(Code::TooManyRequests, refused.to_string()) }
+            }
+            EvidenceRefused::Unavailable => {
+                Refusal { retry_after: Some(COME_BACK_AFTER), ..Refusal::new(Code::Unavailable, refused.to_string()) }
+            }
+        })?;
+        Ok(message(EvidenceReply { stream, taken_through }.to_bytes()))
     }
 
     async fn enroll(&self, body: &[u8], pin: Pin, peer: IpAddr) -> Result<Response<Body>, Refusal> {

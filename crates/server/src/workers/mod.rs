@@ -12,5 +12,6 @@ use crate::app::App;
 pub(crate) fn spawn(app: &App, stopped: &watch::Receiver<bool>, tasks: &mut JoinSet<()>) {
     tasks.spawn(planner::run(app.clone(), stopped.clone()));
     tasks.spawn(upkeep::write_behind(app.clone(), stopped.clone()));
+    tasks.spawn(upkeep::forget_evidence(app.clone(), stopped.clone()));
     tasks.spawn(upkeep::sign_anew(app.clone(), stopped.clone()));
 }

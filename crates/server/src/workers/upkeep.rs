@@ -1,4 +1,5 @@
-//! Writing behind what check-ins leave in memory, and signing the director's short-lived metadata anew.
+//! Writing behind what check-ins leave in memory, forgetting old evidence, and signing the director's short-lived
+//! metadata anew.
 
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use crate::app::App;
 const WRITE_BEHIND: Duration = Duration::from_secs(30);
 /// The least real time between two writes, however fast a demo's clock steps.
 const WRITE_BEHIND_LEAST: Duration = Duration::from_secs(1);
+/// How often evidence that was kept for long enough is forgotten.
+const FORGET: Duration = Duration::from_secs(600);
+/// The least real time between two turns of forgetting.
+const FORGET_LEAST: Duration = Duration::from_secs(5);
 /// How often it is looked whether a signature is due.
 const SIGNATURE_CHECK: Duration = Duration::from_secs(3600);
 /// The least real time between two looks.
@@ -37,6 +42,21 @@ pub(super) async fn write_behind(app: App, mut stopped: watch::Receiver<bool>) {
         }
         if let Err(failure) = app.tidy_sessions().await {
             error!("sessions were not saved: {}", failure.chain());
+        }
+    }
+}
+
+/// Forgets evidence that was kept for long enough, until the server stops.
+pub(super) async fn forget_evidence(app: App, mut stopped: watch::Receiver<bool>) {
+    while wait(&app, FORGET, FORGET_LEAST, &mut stopped).await {
+        let forgotten = tokio::select! {
+            forgotten = app.forget_evidence() => forgotten,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        match forgotten {
+            Ok(0) => {}
+            Ok(count) => info!(count, "alerts and devices that were kept for long enough are forgotten"),
+            Err(failure) => error!("old evidence was not forgotten: {}", failure.chain()),
         }
     }
 }

@@ -33,7 +33,12 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
 pub(super) async fn reason(body: Body) -> Result<Option<String>, Problem> {
     let bytes = read(body, SMALL).await?;
     let because: Because = if bytes.is_empty() { Because::default() } else { parse(&bytes)? };
-    match because.reason {
+    short(because.reason)
+}
+
+/// A reason within its limit; an empty one is none.
+pub(super) fn short(reason: Option<String>) -> Result<Option<String>, Problem> {
+    match reason {
         Some(reason) if reason.chars().count() > MAX_REASON => {
             Err(bad(&format!("reason: write at most {MAX_REASON} characters")))
         }
@@ -41,7 +46,8 @@ pub(super) async fn reason(body: Body) -> Result<Option<String>, Problem> {
     }
 }
 
-fn bad(why: &str) -> Problem {
+/// A body that is not what it should be.
+pub(super) fn bad(why: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "badBody", why)
 }
 

@@ -67,6 +67,8 @@ pub(super) async fn stream(
 fn describe(event: &Event) -> (&'static str, Value) {
     match event {
         Event::Sensor(id) => ("sensor", json!({ "id": id })),
+        Event::Alerts(sensor) => ("alerts", json!({ "sensor": sensor })),
+        Event::Devices(sensor) => ("devices", json!({ "sensor": sensor })),
         Event::Rollout(version) => ("rollout", json!({ "version": version })),
         Event::Release(version) => ("release", json!({ "version": version })),
         Event::Settings => ("settings", json!({})),

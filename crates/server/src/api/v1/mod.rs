@@ -1,7 +1,9 @@
 //! Version 1 of the REST API. Every route is here, with the action a caller must be allowed.
 
+mod alerts;
 mod audit;
 mod body;
+mod devices;
 mod events;
 mod health;
 mod packages;
@@ -10,6 +12,7 @@ mod releases;
 mod rollouts;
 mod rules;
 mod sensors;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,12 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
     Guarded::new(web)
         .get("/sensors", Action::ReadFleet, sensors::list)
         .get("/sensors/{sensor}", Action::ReadFleet, sensors::show)
+        .patch("/sensors/{sensor}", Action::ManageSensors, settings::change)
+        .get("/alerts", Action::ReadFleet, alerts::list)
+        .get("/alerts/{alert}", Action::ReadFleet, alerts::show)
+        .patch("/alerts/{alert}", Action::ManageAlerts, alerts::change)
+        .get("/devices", Action::ReadFleet, devices::list)
+        .get("/devices/{*key}", Action::ReadFleet, devices::show)
         .get("/rollouts", Action::ReadFleet, rollouts::list)
         .get("/rollouts/{version}", Action::ReadFleet, rollouts::show)
         .post("/rollouts/{version}/pause", Action::SteerRollouts, rollouts::pause)

@@ -44,6 +44,51 @@ pub(super) fn page(options: Result<Query<Options>, QueryRejection>) -> Result<Pa
     Ok(Page { top, skip: options.skip.unwrap_or(0), has_count: options.count.unwrap_or(false) })
 }
 
+/// A part of a list that goes on after the last row it gave, wherever others came in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keyed {
+    pub(super) top: u32,
+    pub(super) skip: u32,
+}
+
+/// A query that is not understood.
+pub(super) fn bad_query(why: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "badQuery", why)
+}
+
+/// The page that was asked for by `$top` and `$skip`.
+pub(super) fn keyed(top: Option<usize>, skip: Option<usize>) -> Result<Keyed, Problem> {
+    let top = top.unwrap_or(DEFAULT_TOP);
+    if top == 0 || top > MAX_TOP {
+        return Err(bad_query(format!("$top is {top}; ask for 1 to {MAX_TOP} rows")));
+    }
+    let whole = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(Keyed { top: whole(top), skip: whole(skip.unwrap_or(0)) })
+}
+
+impl Keyed {
+    /// Leaves the rows of the page; whether there were more.
+    pub(super) fn cut<T>(self, rows: &mut Vec<T>) -> bool {
+        let top = usize::try_from(self.top).unwrap_or(usize::MAX);
+        let has_more = rows.len() > top;
+        rows.truncate(top);
+        has_more
+    }
+}
+
+/// Where the page after the row `last` is, with the same filters.
+pub(super) fn link(path: &str, page: Keyed, last: &str, filters: &[(&str, &Option<String>)]) -> String {
+    let given = filters.iter().filter_map(|(name, value)| Some(format!("&{name}={}", encoded(value.as_ref()?))));
+    format!("/api/v1/{path}?$top={}&$skiptoken={}{}", page.top, encoded(last), given.collect::<String>())
+}
+
+/// A value of a query, percent-encoded where it must be.
+fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let write = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(write).collect()
+}
+
 impl Page {
     /// The rows of the page; `path` is where the next one is asked for.
     pub(super) fn cut<T>(self, rows: &[T], path: &str, write: impl Fn(&T) -> Value) -> Value {

@@ -27,6 +27,8 @@ pub(super) async fn show(State(web): State<Web>, Path(sensor): Path<String>) -> 
     let mut answer = write(&row);
     if let Some(fields) = answer.as_object_mut() {
         fields.extend(details(&row, &sensor));
+        let measured = web.app.measured(row.id).map(|(at, counted)| json!({ "at": at, "measurements": counted }));
+        fields.insert("measured".to_owned(), json!(measured));
     }
     Ok(Json(answer))
 }
@@ -74,12 +76,18 @@ fn details(row: &SensorRow, sensor: &Sensor) -> serde_json::Map<String, Value> {
     let settings = json!({
         "isDelayedDeploymentEnabled": row.is_delayed,
         "domainControllerDnsNames": sensor.domain_controllers,
+        "description": sensor.settings.description,
+        "captureInterfaces": sensor.settings.capture_interfaces,
+        "homeNetworks": sensor.settings.home_networks,
+        "generation": sensor.settings_generation,
+        "generationInEffect": sensor.report.settings_generation,
     });
     let issues: Vec<_> = row.open_issues.iter().map(write_issue).collect();
     let fields = [
         ("settings", settings),
         ("healthIssues", json!(issues)),
         ("update", json!(sensor.update)),
+        ("facts", json!(sensor.report.facts)),
         ("report", json!(sensor.report)),
         ("lastConfigurationPullDateTime", json!(sensor.last_config_pull)),
     ];
