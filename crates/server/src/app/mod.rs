@@ -8,6 +8,7 @@ pub mod audit;
 pub mod enrollment;
 mod error;
 pub(crate) mod fleet;
+pub mod global;
 #[cfg(test)]
 mod hung_up;
 pub mod packages;
