@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use watchpost_core::health::Issue;
+use watchpost_core::health::domains::{SOURCE, domain_conditions};
 use watchpost_core::health::global::{Condition, GlobalIssues, GlobalKey, next_global_change, review_global};
 use watchpost_core::id::IssueId;
 use watchpost_core::time::Timestamp;
@@ -76,6 +77,15 @@ impl App {
         let _gate = self.0.gate.lock().await;
         self.fleet_mut(|fleet| fleet.globals.observed.insert(source, conditions));
         self.settle_global(self.0.clock.now()).await.map(drop)
+    }
+
+    /// Notes what the sensors together say of their domains.
+    pub(super) fn observe_domains(&self) {
+        let conditions = self.fleet_ref(|fleet| {
+            let before = fleet.globals.of_source(SOURCE);
+            domain_conditions(fleet.sensors.values(), &before, &self.0.policy.health)
+        });
+        self.fleet_mut(|fleet| fleet.globals.observed.insert(SOURCE, conditions));
     }
 
     /// Opens and closes by what was observed; says when to look again. The gate must be held.
