@@ -19,6 +19,8 @@ pub enum Event {
     Alerts(SensorId),
     /// Devices that a sensor sees.
     Devices(SensorId),
+    /// A health issue that is not of one sensor.
+    Health,
     /// A rollout.
     Rollout(Version),
     /// A release was published or pulled back.

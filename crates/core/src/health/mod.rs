@@ -1,6 +1,12 @@
 //! Health issues: what is wrong with a sensor, since when, and what a person did about it (B1, B3).
 
+pub mod catalogue;
+pub mod domains;
+pub mod global;
+mod judge;
+mod outlook;
 mod rules;
+pub mod systems;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -9,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-pub use rules::{Change, conditions, next_change, review};
+pub use judge::{Change, MAX_DETAILS, MAX_TEXT, Seen, line};
+pub use rules::{conditions, next_change, review};
 pub use types::{IssueType, Severity};
 
 /// Whether an issue counts.
@@ -53,6 +60,9 @@ pub struct Issue {
     pub changed_at: Timestamp,
     /// What was seen.
     pub reason: String,
+    /// What was seen one by one, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// What a person did.
     pub hold: Hold,
 }
@@ -127,5 +137,6 @@ pub fn roll_up(open: impl IntoIterator<Item = Severity>) -> HealthStatus {
 /// The health of a sensor.
 #[must_use]
 pub fn health_status(sensor: &crate::sensor::Sensor) -> HealthStatus {
-    roll_up(sensor.issues.iter().filter(|(_, issue)| issue.is_open()).map(|(kind, _)| kind.severity()))
+    let counted = sensor.issues.iter().filter(|(kind, issue)| issue.is_open() && kind.entry().counts());
+    roll_up(counted.map(|(kind, _)| kind.severity()))
 }

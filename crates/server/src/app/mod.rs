@@ -11,6 +11,7 @@ pub mod enrollment;
 mod error;
 pub mod evidence;
 pub(crate) mod fleet;
+pub mod global;
 #[cfg(test)]
 mod hung_up;
 pub mod packages;

@@ -69,6 +69,7 @@ fn describe(event: &Event) -> (&'static str, Value) {
         Event::Sensor(id) => ("sensor", json!({ "id": id })),
         Event::Alerts(sensor) => ("alerts", json!({ "sensor": sensor })),
         Event::Devices(sensor) => ("devices", json!({ "sensor": sensor })),
+        Event::Health => ("health", json!({})),
         Event::Rollout(version) => ("rollout", json!({ "version": version })),
         Event::Release(version) => ("release", json!({ "version": version })),
         Event::Settings => ("settings", json!({})),
