@@ -1,6 +1,7 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
 mod demo;
+mod directory;
 mod full_disk;
 mod kill;
 mod live;

@@ -2,5 +2,6 @@
 
 pub mod demo;
 pub mod kill;
+pub mod samba;
 pub mod site;
 pub mod tools;

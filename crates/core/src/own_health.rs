@@ -71,10 +71,14 @@ pub enum Trouble {
     DiskLow,
     /// The database takes nothing.
     DatabaseNotWritable,
-    /// Something expires soon.
-    ToExpire,
-    /// Something has expired.
-    Expired,
+    /// A certificate expires soon.
+    CertificateToExpire,
+    /// A certificate has expired.
+    CertificateExpired,
+    /// A document of a repository expires soon.
+    TrustToExpire,
+    /// A document of a repository has expired.
+    TrustExpired,
     /// Work of the server fails.
     WorkFailing,
 }
@@ -96,17 +100,23 @@ pub fn findings(observed: &Observed, policy: &OwnHealthPolicy, now: Timestamp) -
     let finding = |trouble, subject: &str, reason| Finding { trouble, subject: subject.to_owned(), reason };
     let mut found = Vec::new();
     if let Some(disk) = observed.disk.filter(|disk| is_low(*disk, policy)) {
-        let reason = format!("{} of {} bytes are free under the data folder", disk.free, disk.total);
+        // In tenths, so that the sentence does not change with every byte that is written.
+        let (free, total) = (tenths(disk.free), tenths(disk.total));
+        let reason = format!("{free} of {total} GiB are free under the data folder");
         found.push(finding(Trouble::DiskLow, "disk", reason));
     }
     if let Some(reason) = &observed.database {
         found.push(finding(Trouble::DatabaseNotWritable, "database", reason.clone()));
     }
     for expiry in &observed.expiries {
+        let (soon, over) = match expiry.kind {
+            Expiring::Certificate => (Trouble::CertificateToExpire, Trouble::CertificateExpired),
+            Expiring::SignedByHand | Expiring::SignedDaily => (Trouble::TrustToExpire, Trouble::TrustExpired),
+        };
         if expiry.at <= now {
-            found.push(finding(Trouble::Expired, &expiry.name, format!("it has expired at {}", expiry.at)));
+            found.push(finding(over, &expiry.name, format!("it has expired at {}", expiry.at)));
         } else if expiry.at.since(now) < warned_before(expiry.kind, policy) {
-            found.push(finding(Trouble::ToExpire, &expiry.name, format!("it expires at {}", expiry.at)));
+            found.push(finding(soon, &expiry.name, format!("it expires at {}", expiry.at)));
         }
     }
     for failing in observed.failing.iter().filter(|failing| now.since(failing.since) >= policy.failing_for) {
@@ -120,6 +130,12 @@ pub fn findings(observed: &Observed, policy: &OwnHealthPolicy, now: Timestamp) -
 #[must_use]
 pub fn earliest(expiries: &[Expiry]) -> Option<&Expiry> {
     expiries.iter().min_by_key(|expiry| expiry.at)
+}
+
+/// Bytes in GiB, rounded down to one digit behind the point.
+fn tenths(bytes: u64) -> String {
+    let tenths = (bytes >> 20) * 10 / 1024;
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn is_low(disk: Disk, policy: &OwnHealthPolicy) -> bool {

@@ -29,6 +29,13 @@ fn a_disk_is_low_below_a_tenth_or_below_one_gibibyte() {
 }
 
 #[test]
+fn the_room_is_told_in_tenths_of_a_gibibyte() {
+    let observed = Observed { disk: Some(Disk { free: GIB / 2 + 7, total: 30 * GIB }), ..Observed::default() };
+    let found = findings(&observed, &OwnHealthPolicy::default(), NOW);
+    assert_eq!(found[0].reason, "0.5 of 30.0 GiB are free under the data folder");
+}
+
+#[test]
 fn a_database_that_takes_nothing_is_told() {
     let observed = Observed { database: Some("the disk is full".to_owned()), ..Observed::default() };
     assert_eq!(troubles(&observed), [(Trouble::DatabaseNotWritable, "database".to_owned())]);
@@ -41,11 +48,16 @@ fn expiry_is_told_twenty_one_days_before_and_of_what_is_signed_daily_three() {
         troubles(&Observed { expiries: vec![expiry], ..Observed::default() }).first().map(|(trouble, _)| *trouble)
     };
     let second = Duration::from_secs(1);
-    for (kind, days) in [(Expiring::Certificate, 21), (Expiring::SignedByHand, 21), (Expiring::SignedDaily, 3)] {
+    use Trouble::{CertificateExpired, CertificateToExpire, TrustExpired, TrustToExpire};
+    for (kind, days, soon, over) in [
+        (Expiring::Certificate, 21, CertificateToExpire, CertificateExpired),
+        (Expiring::SignedByHand, 21, TrustToExpire, TrustExpired),
+        (Expiring::SignedDaily, 3, TrustToExpire, TrustExpired),
+    ] {
         assert_eq!(first(kind, NOW + DAY * days), None);
-        assert_eq!(first(kind, NOW + DAY * days - second), Some(Trouble::ToExpire));
-        assert_eq!(first(kind, NOW + second), Some(Trouble::ToExpire));
-        assert_eq!(first(kind, NOW), Some(Trouble::Expired));
+        assert_eq!(first(kind, NOW + DAY * days - second), Some(soon));
+        assert_eq!(first(kind, NOW + second), Some(soon));
+        assert_eq!(first(kind, NOW), Some(over));
     }
 }
 

@@ -5,11 +5,13 @@
 pub mod accounts;
 pub(crate) mod activity;
 pub mod audit;
+pub mod directory;
 pub mod enrollment;
 mod error;
 pub(crate) mod fleet;
 #[cfg(test)]
 mod hung_up;
+pub mod own_health;
 pub mod packages;
 pub(crate) mod planning;
 pub mod releases;
@@ -33,10 +35,14 @@ pub use error::AppError;
 
 use self::accounts::Accounts;
 use self::activity::{Activity, Busy};
+use self::directory::Directories;
 use self::fleet::Fleet;
+use self::own_health::OwnHealth;
 use self::releases::Shelves;
+use crate::config::{DirectorySettings, TlsFiles};
 use crate::events::{Bus, Event};
 use crate::folder::Folder;
+use crate::metrics::Metrics;
 
 /// Everything a door needs. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +64,9 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) mirror: Option<Mirror>,
     pub(crate) director: Director,
+    pub(crate) directories: Vec<DirectorySettings>,
+    /// The portal's certificate, to be watched.
+    pub(crate) portal: Option<TlsFiles>,
 }
 
 struct Inner {
@@ -74,6 +83,9 @@ struct Inner {
     /// Held from before a change is computed until it is in memory, so that changes keep one order.
     gate: tokio::sync::Mutex<()>,
     shelves: Shelves,
+    directories: Directories,
+    own_health: OwnHealth,
+    metrics: Metrics,
     bus: Bus,
     activity: Arc<Activity>,
     view: Mutex<Option<views::Cached>>,
@@ -93,7 +105,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 impl App {
     /// Loads everything a server remembers.
     pub(crate) async fn load(parts: Parts) -> Result<Self, AppError> {
-        let Parts { store, workspace, clock, folder, limits, mirror, director } = parts;
+        let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal } = parts;
         let mut tx = store.read(workspace).await?;
         let (fleet, accounts) = (Fleet::load(&mut tx).await?, Accounts::load(&mut tx).await?);
         drop(tx);
@@ -108,6 +120,9 @@ impl App {
             accounts: RwLock::new(accounts),
             gate: tokio::sync::Mutex::new(()),
             shelves: Shelves::new(mirror, director),
+            directories: Directories::new(directories),
+            own_health: OwnHealth::new(portal),
+            metrics: Metrics::default(),
             bus: Bus::new(),
             activity: Activity::new(clock.clone()),
             view: Mutex::new(None),
@@ -129,6 +144,17 @@ impl App {
     #[must_use]
     pub fn ready_at(&self) -> Timestamp {
         self.0.ready_at
+    }
+
+    /// The counters of this server.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// How directories are asked.
+    pub(crate) fn directory_policy(&self) -> &watchpost_core::policy::DirectoryPolicy {
+        &self.0.policy.directory
     }
 
     /// Listens for what changes from now on.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod body;
+mod directories;
 mod events;
 mod health;
 mod packages;
@@ -33,6 +34,7 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/releases", Action::PublishReleases, releases::publish)
         .post("/packages", Action::PublishReleases, packages::upload)
         .get("/health-issues", Action::ReadFleet, health::list)
+        .get("/directories", Action::ReadFleet, directories::list)
         .get("/audit", Action::ReadAudit, audit::list)
         .get("/events", Action::ReadFleet, events::stream)
         .get("/status", Action::ReadFleet, status::show)
