@@ -15,6 +15,8 @@ pub const BACKLOG: usize = 1024;
 pub enum Event {
     /// A sensor's row: its facts, its status or its health issues.
     Sensor(SensorId),
+    /// A health issue that is not of one sensor.
+    Health,
     /// A rollout.
     Rollout(Version),
     /// A release was published or pulled back.

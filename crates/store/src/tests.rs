@@ -283,6 +283,7 @@ async fn tokens_settings_releases_rollouts_and_issues_read_back() {
         opened_at: T0,
         changed_at: T0,
         reason: "it failed".into(),
+        details: Vec::new(),
         hold: Hold::None,
     };
     let id = sensor(&house, 1).sensor.id;
@@ -292,6 +293,34 @@ async fn tokens_settings_releases_rollouts_and_issues_read_back() {
     row.issue.close(T0);
     tx.save_issues(std::slice::from_ref(&row)).await.unwrap();
     assert_eq!(tx.issues().await.unwrap(), [row, other]);
+}
+
+#[tokio::test]
+async fn issues_of_the_workspace_read_back_and_two_sources_may_see_the_same() {
+    let house = house().await;
+    let mut tx = house.store.begin(house.workspace).await.unwrap();
+    let issue = Issue {
+        status: IssueStatus::Open,
+        opened_at: T0,
+        changed_at: T0,
+        reason: "no answer".into(),
+        details: vec!["DC01".into(), "DC02".into()],
+        hold: Hold::None,
+    };
+    let mut row = GlobalIssueRow {
+        id: IssueId::from_parts(T0, 1),
+        source: "directory".into(),
+        kind: IssueType::DirectoryUnreachable,
+        subject: "corp.example".into(),
+        issue,
+    };
+    let other = GlobalIssueRow { id: IssueId::from_parts(T0, 2), source: "another".into(), ..row.clone() };
+    tx.save_global_issues(&[row.clone(), other.clone()]).await.unwrap();
+    row.issue.close(T0);
+    tx.save_global_issues(std::slice::from_ref(&row)).await.unwrap();
+    assert_eq!(tx.global_issues().await.unwrap(), [row.clone(), other]);
+    let twin = GlobalIssueRow { id: IssueId::from_parts(T0, 3), ..row };
+    assert!(tx.save_global_issues(&[twin]).await.is_err(), "one of a type about a subject per source");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! Health issues: what is wrong with a sensor, since when, and what a person did about it (B1, B3).
 
+pub mod catalogue;
+pub mod global;
+mod judge;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -9,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-pub use rules::{Change, conditions, next_change, review};
+pub use judge::{Change, MAX_DETAILS, MAX_TEXT, Seen, line};
+pub use rules::{conditions, next_change, review};
 pub use types::{IssueType, Severity};
 
 /// Whether an issue counts.
@@ -53,6 +57,9 @@ pub struct Issue {
     pub changed_at: Timestamp,
     /// What was seen.
     pub reason: String,
+    /// What was seen one by one, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// What a person did.
     pub hold: Hold,
 }
@@ -127,5 +134,6 @@ pub fn roll_up(open: impl IntoIterator<Item = Severity>) -> HealthStatus {
 /// The health of a sensor.
 #[must_use]
 pub fn health_status(sensor: &crate::sensor::Sensor) -> HealthStatus {
-    roll_up(sensor.issues.iter().filter(|(_, issue)| issue.is_open()).map(|(kind, _)| kind.severity()))
+    let counted = sensor.issues.iter().filter(|(kind, issue)| issue.is_open() && kind.entry().counts());
+    roll_up(counted.map(|(kind, _)| kind.severity()))
 }

@@ -54,6 +54,19 @@ impl SensorKind {
         }
     }
 
+    /// Whether it stands on a network tap and not with identity servers.
+    #[must_use]
+    pub fn is_network(self) -> bool {
+        match self {
+            Self::OtCloudConnected | Self::OtLocallyManaged | Self::EnterpriseIot => true,
+            Self::DomainControllerIntegrated
+            | Self::DomainControllerStandalone
+            | Self::AdfsIntegrated
+            | Self::AdcsIntegrated
+            | Self::AdConnectIntegrated => false,
+        }
+    }
+
     /// The API's word.
     #[must_use]
     pub fn word(self) -> &'static str {

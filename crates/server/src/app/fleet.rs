@@ -9,9 +9,10 @@ use watchpost_core::rollout::{Fleet as Sensors, Planner};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
-use watchpost_store::{Contact, IssueRow, ReleaseRow, SensorRow, SiteRow, Transaction, ZoneRow};
+use watchpost_store::{Contact, GlobalIssueRow, IssueRow, ReleaseRow, SensorRow, SiteRow, Transaction, ZoneRow};
 
 use super::AppError;
+use super::global::Globals;
 
 /// What the store says of a sensor beside the sensor itself.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Fleet {
     pins: HashMap<[u8; 32], SensorId>,
     releases: Vec<ReleaseRow>,
     issue_ids: BTreeMap<(SensorId, IssueType), IssueId>,
+    /// Health issues that are not of one sensor.
+    pub(super) globals: Globals,
     sites: BTreeMap<SiteId, SiteRow>,
     zones: BTreeMap<ZoneId, ZoneRow>,
     /// Sensors whose last contact is newer in memory than in the store.
@@ -62,6 +65,7 @@ impl Fleet {
             pins: HashMap::new(),
             releases: tx.releases().await?,
             issue_ids: BTreeMap::new(),
+            globals: Globals::over(tx.global_issues().await?),
             sites: tx.sites().await?.into_iter().map(|row| (row.id, row)).collect(),
             zones: tx.zones().await?.into_iter().map(|row| (row.id, row)).collect(),
             heard: BTreeSet::new(),
@@ -198,6 +202,12 @@ impl Fleet {
 
     pub(crate) fn take_saved_issue(&mut self, saved: &IssueRow) {
         self.issue_ids.insert((saved.sensor, saved.kind), saved.id);
+    }
+
+    /// Takes saved issues of the workspace over.
+    pub(super) fn take_saved_global(&mut self, saved: Vec<GlobalIssueRow>) {
+        self.changes += 1;
+        saved.into_iter().for_each(|row| self.globals.take(row));
     }
 
     /// Notes a contact in memory alone.

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod enrollment;
 mod error;
 pub(crate) mod fleet;
+pub mod global;
 #[cfg(test)]
 mod hung_up;
 pub mod own_health;

@@ -56,6 +56,11 @@ impl App {
     pub(crate) async fn plan(&self) -> Result<Option<Timestamp>, AppError> {
         let _gate = self.0.gate.lock().await;
         let now = self.0.clock.now();
+        let wakes = [self.plan_sensors(now).await?, self.settle_global(now).await?];
+        Ok(wakes.into_iter().flatten().min())
+    }
+
+    async fn plan_sensors(&self, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
         let look = self.fleet_ref(|fleet| look(fleet, &self.context(fleet, now)));
         if look.wake.sensors.is_empty()
             && look.wake.rollouts.is_empty()

@@ -51,7 +51,7 @@ pub fn whys(row: &SensorRow, now: Timestamp) -> Vec<Why> {
         why("Health status", view.health, health(row), String::new()),
     ];
     if let Some(issue) = row.open_issues.first() {
-        let remediation = issue.kind.remediation().to_owned();
+        let remediation = issue.kind.remediation().join(" ");
         whys.last_mut().into_iter().for_each(|why| why.changes.clone_from(&remediation));
     }
     if !view.waiting.is_empty() {
@@ -111,7 +111,7 @@ pub fn issue(row: &IssueRow, now: Timestamp) -> IssueView {
         open: row.issue.is_open(),
         sensor: Some((row.sensor.to_string(), row.sensor_name.clone())),
         what: sentence(&row.issue.reason),
-        advice: row.kind.remediation().to_owned(),
+        advice: row.kind.remediation().join(" "),
         opened: When::new(row.issue.opened_at, now),
         closed,
     }

@@ -67,6 +67,7 @@ pub(super) async fn stream(
 fn describe(event: &Event) -> (&'static str, Value) {
     match event {
         Event::Sensor(id) => ("sensor", json!({ "id": id })),
+        Event::Health => ("health", json!({})),
         Event::Rollout(version) => ("rollout", json!({ "version": version })),
         Event::Release(version) => ("release", json!({ "version": version })),
         Event::Settings => ("settings", json!({})),

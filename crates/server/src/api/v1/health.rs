@@ -39,7 +39,7 @@ pub(super) fn write_issue(row: &IssueRow) -> Value {
         "description": row.issue.reason,
         "domainNames": [row.domain],
         "sensorDNSNames": [dns_name],
-        "recommendations": [row.kind.remediation()],
+        "recommendations": row.kind.remediation(),
         "sensorId": row.sensor,
     })
 }

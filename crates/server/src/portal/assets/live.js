@@ -150,7 +150,7 @@ function open() {
     changed.add(JSON.parse(event.data).id);
     schedule();
   });
-  for (const kind of ["rollout", "release", "settings", "reload"]) source.addEventListener(kind, all);
+  for (const kind of ["health", "rollout", "release", "settings", "reload"]) source.addEventListener(kind, all);
 }
 
 function close() {
