@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use watchpost_clock::Clock;
 use watchpost_core::directory::Trouble;
+use watchpost_core::health::IssueType;
 use watchpost_core::id::SensorId;
 use watchpost_core::sensor::SensorStatus;
 use watchpost_core::sync::Report;
@@ -107,6 +108,20 @@ fn trouble(app: &App) -> Option<Trouble> {
     directory(app).trouble.map(|(trouble, _)| trouble)
 }
 
+/// Waits until the trouble is this one, and the issue of its kind and no other one of a directory is open.
+async fn until_trouble(app: &App, what: &str, expected: Option<(Trouble, IssueType)>) -> anyhow::Result<()> {
+    let kinds = [
+        IssueType::DirectoryUnreachable,
+        IssueType::DirectoryCredentialsIncorrect,
+        IssueType::DirectoryPasswordExpiresSoon,
+        IssueType::DirectoryPasswordExpired,
+    ];
+    let open = || app.open_global_issues().into_iter().filter(|kind| kinds.contains(kind)).collect::<Vec<_>>();
+    let (trouble_expected, issue) = expected.unzip();
+    let issues: Vec<_> = issue.into_iter().collect();
+    until(app, what, || trouble(app) == trouble_expected && open() == issues).await
+}
+
 async fn until(app: &App, what: &str, holds: impl Fn() -> bool) -> anyhow::Result<()> {
     let waiting = async {
         while !holds() {
@@ -154,25 +169,36 @@ async fn troubles_come_and_go(domain: &mut Domain, plane: &Plane, app: &App) -> 
     let statuses = || ["DC7", "DC8", "DC9"].map(|name| status(app, name));
     let before = statuses();
     domain.stop()?;
-    until(app, "the directory is silent", || trouble(app) == Some(Trouble::Unreachable)).await?;
+    until_trouble(app, "the directory is silent", Some((Trouble::Unreachable, IssueType::DirectoryUnreachable)))
+        .await?;
     another_look(app).await?;
     assert_eq!(statuses(), before, "silence says nothing about domain controllers");
     domain.start()?;
-    until(app, "the directory answers again", || trouble(app).is_none()).await?;
+    until_trouble(app, "the directory answers again", None).await?;
     std::fs::write(&plane.password, "not-the-password")?;
-    until(app, "the account is refused", || trouble(app) == Some(Trouble::CredentialsIncorrect)).await?;
+    until_trouble(
+        app,
+        "the account is refused",
+        Some((Trouble::CredentialsIncorrect, IssueType::DirectoryCredentialsIncorrect)),
+    )
+    .await?;
     let (_, reason) = directory(app).trouble.context("trouble")?;
     assert!(reason.contains(READER) && !reason.contains("not-the-password"), "{reason}");
     assert_eq!(statuses(), before);
     std::fs::write(&plane.password, READER_PASSWORD)?;
-    until(app, "the account is let in again", || trouble(app).is_none()).await?;
+    until_trouble(app, "the account is let in again", None).await?;
     domain.passwords_expire_after(10)?;
-    until(app, "the password is about to expire", || trouble(app) == Some(Trouble::PasswordToExpire)).await?;
+    until_trouble(
+        app,
+        "the password is about to expire",
+        Some((Trouble::PasswordToExpire, IssueType::DirectoryPasswordExpiresSoon)),
+    )
+    .await?;
     let at = directory(app).password_expires_at.context("an instant")?;
     let days = at.since(app.clock().now()).as_secs_f64() / 86_400.0;
     assert!((9.9..=10.0).contains(&days), "{days} days");
     domain.passwords_expire_after(0)?;
-    until(app, "passwords never expire", || trouble(app).is_none()).await?;
+    until_trouble(app, "passwords never expire", None).await?;
     Ok(())
 }
 
@@ -204,7 +230,12 @@ async fn a_directory_says_which_domain_controllers_are_gone() -> anyhow::Result<
         // The right name by another authority; then the right authority, which never signed for the address.
         let ca = if server == SERVER { domain.other_ca_file() } else { domain.ca_file() };
         let app = plane.start(&format!("{server}:{port}"), tls, &ca).await?;
-        until(&app, "the certificate is refused", || trouble(&app) == Some(Trouble::Unreachable)).await?;
+        until_trouble(
+            &app,
+            "the certificate is refused",
+            Some((Trouble::Unreachable, IssueType::DirectoryUnreachable)),
+        )
+        .await?;
         let (_, reason) = directory(&app).trouble.context("trouble")?;
         assert!(reason.contains("untrusted"), "{tls} to {server}: {reason}");
         assert_eq!(status(&app, "DC7"), SensorStatus::Unreachable);

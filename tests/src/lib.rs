@@ -1,6 +1,7 @@
 //! Shared parts of the end-to-end tests: a demo as a child process, its hosts as a stranger sees them.
 
 pub mod demo;
+pub mod identity;
 pub mod kill;
 pub mod samba;
 pub mod site;

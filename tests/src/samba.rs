@@ -319,6 +319,22 @@ impl Domain {
         Ok(kinit.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
     }
 
+    /// An administrator puts a user into “Domain Admins”, over LDAP as people do.
+    ///
+    /// # Errors
+    /// When the administrator is not let in, or the directory refuses.
+    pub fn make_domain_administrator(&self, user: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.kerberos_logon("Administrator", ADMINISTRATOR_PASSWORD)?,
+            "no ticket for the administrator"
+        );
+        let mut tool = Command::new("samba-tool");
+        tool.args(["group", "addmembers", "Domain Admins", user, "-H", &format!("ldap://{SERVER}")]);
+        tool.args(["--use-kerberos=required", "-s", "/dev/null"]).env("KRB5_CONFIG", self.krb5_config());
+        tool.env("KRB5CCNAME", format!("FILE:{}", text(&self.path("tickets"))));
+        run(&mut tool, INSTALL).map(drop)
+    }
+
     /// Tries to log on over SMB; says whether that went well.
     ///
     /// # Errors

@@ -26,10 +26,16 @@ struct Scenario {
 }
 
 /// Every programme, by name.
-const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "kill9",
-    about: "--kills N --seed S: kill -9 of updater, sensor or server at random instants within demo runs",
-}];
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "identity",
+        about: "a real Samba domain: failed logons and a group change raise alerts, a deleted domain controller shows",
+    },
+    Scenario {
+        name: "kill9",
+        about: "--kills N --seed S: kill -9 of updater, sensor or server at random instants within demo runs",
+    },
+];
 
 /// Runs one programme.
 ///
@@ -65,7 +71,7 @@ mod tests {
     fn names_are_found_and_others_are_told_what_there_is() {
         assert_eq!(find("kill9").unwrap().name, "kill9");
         let Err(error) = find("kill8") else { panic!("kill8 was found") };
-        assert!(error.to_string().contains("there is: kill9"), "{error}");
+        assert!(error.to_string().contains("there is: identity, kill9"), "{error}");
     }
 
     #[test]

@@ -141,6 +141,12 @@ impl App {
         })
     }
 
+    /// The types of all open issues that are not of one sensor.
+    #[must_use]
+    pub fn open_global_issues(&self) -> Vec<IssueType> {
+        self.fleet_ref(|fleet| fleet.globals.rows().filter(|row| row.issue.is_open()).map(|row| row.kind).collect())
+    }
+
     /// How often the server looks at itself.
     pub(crate) fn own_health_every(&self) -> std::time::Duration {
         self.0.policy.own_health.checked_every
@@ -225,14 +231,14 @@ mod tests {
         let server = house.start().await;
         let app = server.app();
         let failed = || Err::<(), _>(AppError::Refused { code: "x", why: "because".to_owned() });
-        app.note_work("planning", &failed());
+        app.note_work("counting sheep", &failed());
         house.clock.set(T0 + Duration::from_secs(61));
-        app.note_work("planning", &failed());
+        app.note_work("counting sheep", &failed());
         app.look_at_oneself(true).await.unwrap();
-        assert_eq!(about(app, "planning"), [Trouble::WorkFailing]);
-        app.note_work("planning", &Ok(()));
+        assert_eq!(about(app, "counting sheep"), [Trouble::WorkFailing]);
+        app.note_work("counting sheep", &Ok(()));
         app.look_at_oneself(true).await.unwrap();
-        assert_eq!(about(app, "planning"), []);
+        assert_eq!(about(app, "counting sheep"), []);
         server.stop().await.unwrap();
     }
 }

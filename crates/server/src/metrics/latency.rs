@@ -37,7 +37,7 @@ impl EncodeMetric for Latency {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let mut buckets: Vec<_> = BOUNDS_MICROS.into_iter().map(seconds).zip(counts).collect();
-        buckets.push((f64::MAX, self.beyond.load(Ordering::Relaxed)));
+        buckets.push((f64::INFINITY, self.beyond.load(Ordering::Relaxed)));
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = seconds(self.sum_micros.load(Ordering::Relaxed));
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)

@@ -79,6 +79,10 @@ impl App {
         let open = rows.iter().flat_map(|row| &row.open_issues);
         let issues = open.map(|issue| vec![("type", issue.kind.word()), ("severity", issue.kind.severity().word())]);
         registry.register("open_health_issues", "Open health issues by type and severity", counts(issues));
+        let global = self.open_global_issues().into_iter();
+        let global = global.map(|kind| vec![("type", kind.word()), ("severity", kind.severity().word())]);
+        let help = "Open health issues of the workspace by type and severity";
+        registry.register("open_global_issues", help, counts(global));
         let views = self.rollouts_view(now);
         let by_state = counts(views.iter().map(|view| vec![("state", view.rollout.state.word())]));
         registry.register("rollouts", "Rollouts by state", by_state);
