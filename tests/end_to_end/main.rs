@@ -2,6 +2,7 @@
 
 mod demo;
 mod evidence;
+mod directory;
 mod full_disk;
 mod kill;
 mod live;

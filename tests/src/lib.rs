@@ -2,6 +2,8 @@
 
 pub mod demo;
 pub mod evidence;
+pub mod identity;
 pub mod kill;
+pub mod samba;
 pub mod site;
 pub mod tools;

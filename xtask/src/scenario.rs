@@ -32,6 +32,10 @@ const SCENARIOS: &[Scenario] = &[
         about: "--hours N --rate N --budget-mb N: a sensor's evidence of 24 hours at 500 events/s stays within its disk",
     },
     Scenario {
+        name: "identity",
+        about: "a real Samba domain: failed logons and a group change raise alerts, a deleted domain controller shows",
+    },
+    Scenario {
         name: "kill9",
         about: "--kills N --seed S: kill -9 of updater, sensor or server at random instants within demo runs",
     },

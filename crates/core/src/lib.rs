@@ -5,11 +5,13 @@
 pub mod access_key;
 pub mod catalogue;
 pub mod content;
+pub mod directory;
 pub mod evidence;
 pub mod facts;
 pub mod health;
 pub mod id;
 pub mod intake;
+pub mod own_health;
 pub mod policy;
 pub mod rehearsal;
 pub mod release;

@@ -48,6 +48,10 @@ pub struct Policy {
     pub retention: RetentionPolicy,
     /// What the control plane takes from one sensor.
     pub intake: IntakePolicy,
+    /// Directories that are asked.
+    pub directory: DirectoryPolicy,
+    /// The control plane's own health.
+    pub own_health: OwnHealthPolicy,
 }
 
 /// Check-ins and what silence means. All silence counts from the later of the last contact and one interval after the
@@ -416,6 +420,54 @@ pub struct IntakePolicy {
 impl Default for IntakePolicy {
     fn default() -> Self {
         Self { clock_tolerance: minutes(5), window: minutes(1), batches: 600, alerts: 200_000, devices: 100_000 }
+    }
+}
+
+/// Directories that are asked whether domain controllers still exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DirectoryPolicy {
+    /// How often, unless the configuration says otherwise (P: 5 min).
+    pub check_every: Duration,
+    /// When a password that was refused is tried again, so that asking does not lock the account out (P: 30 min).
+    pub refused_again_after: Duration,
+}
+
+impl Default for DirectoryPolicy {
+    fn default() -> Self {
+        Self { check_every: minutes(5), refused_again_after: minutes(30) }
+    }
+}
+
+/// What the control plane says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnHealthPolicy {
+    /// How often it looks at itself (P: 1 min).
+    pub checked_every: Duration,
+    /// Less free than this share of the disk is low, in percent (P: 10 %).
+    pub disk_free_percent: u32,
+    /// Less free than this is low, in bytes (P: 1 GiB).
+    pub disk_free_bytes: u64,
+    /// Less validity of a certificate than this opens an issue (L: “in < 3 weeks”).
+    pub certificate_before: Duration,
+    /// The same for a document of a repository that a person signs (P: 21 days).
+    pub signed_by_hand_before: Duration,
+    /// The same for one that the server signs every day for a week (P: 3 days, so four signatures have failed).
+    pub signed_daily_before: Duration,
+    /// How long work must fail before that is an issue (P: 1 min).
+    pub failing_for: Duration,
+}
+
+impl Default for OwnHealthPolicy {
+    fn default() -> Self {
+        Self {
+            checked_every: minutes(1),
+            disk_free_percent: 10,
+            disk_free_bytes: GIBIBYTE,
+            certificate_before: days(21),
+            signed_by_hand_before: days(21),
+            signed_daily_before: days(3),
+            failing_for: minutes(1),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod director;
 mod error;
+mod expiry;
 mod image;
 mod key;
 mod metadata;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use director::{DIRECTOR_ROOT_KEYS, Director};
 pub use error::RepositoryError;
+pub use expiry::{DocumentExpiry, expiries};
 pub use image::{IMAGE_ROOT_KEYS, IMAGE_TARGETS_KEYS, ImageAuthor};
 pub use key::{KeyError, SigningKey};
 pub use metadata::{DAY, ISSUED_FIELD, Lifetimes, YEAR};

@@ -106,7 +106,9 @@ async fn load(settings: &Settings, folder: &Folder, store: Store, clock: Clock) 
         None
     };
     let limits = Limits { package_bytes: settings.max_package_bytes };
-    let parts = Parts { store, workspace, clock, folder: folder.clone(), limits, mirror, director };
+    let (directories, portal) = (settings.directories.clone(), settings.tls.clone());
+    let parts =
+        Parts { store, workspace, clock, folder: folder.clone(), limits, mirror, director, directories, portal };
     Ok(App::load(parts).await?)
 }
 

@@ -5,16 +5,20 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Router, middleware};
 
+use crate::api::guard::Guarded;
 use crate::api::problem::{Problem, operation};
 use crate::api::v1;
 use crate::app::to_its_end;
+use crate::auth::access::Action;
 use crate::auth::browser::{Web, is_safe, security_headers};
 
 /// All pages and routes.
 pub fn router(web: &Web) -> Router {
     let (api, _) = v1::router(web.clone());
+    let (metrics, _) = Guarded::new(web.clone()).get("/metrics", Action::ReadFleet, crate::metrics::show).finish();
     Router::new()
         .nest("/api/v1", api.fallback(async || Problem::not_found("such address in this API")))
+        .merge(metrics)
         .merge(crate::portal::router(web.clone()))
         .layer(middleware::from_fn(whole))
         .layer(middleware::from_fn(operation))

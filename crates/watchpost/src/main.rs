@@ -57,6 +57,9 @@ enum Command {
     /// Looks at health issues.
     #[command(subcommand, after_help = "Example:\n  watchpost health list")]
     Health(cli::health::Command),
+    /// Looks at the directories that are asked whether domain controllers still exist.
+    #[command(subcommand, after_help = "Example:\n  watchpost directory status")]
+    Directory(cli::directory::Command),
     /// Shows the access key, with which hosts enrol.
     #[command(subcommand, after_help = "Example:\n  watchpost access-key show --output table > access-key")]
     AccessKey(cli::access_key::Command),
@@ -92,6 +95,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sensors(command) => Ok(cli::sensors::run(command).await.map(done)?),
         Command::Rollouts(command) => Ok(cli::rollouts::run(command).await.map(done)?),
         Command::Health(command) => Ok(cli::health::run(command).await.map(done)?),
+        Command::Directory(command) => Ok(cli::directory::run(command).await.map(done)?),
         Command::AccessKey(command) => Ok(cli::access_key::run(command).await.map(done)?),
         Command::Tokens(command) => Ok(cli::tokens::run(command).await.map(done)?),
         Command::Audit(command) => Ok(cli::audit::run(command).await.map(done)?),

@@ -202,6 +202,8 @@ impl App {
         self.fleet_mut(|fleet| fleet.add_sensor(row, site, zone));
         self.0.bus.announce(Event::Sensor(id));
         self.poke();
+        // The sooner its object is known, the sooner it can be missed.
+        self.ask_directory(&request.domain);
         Ok(Ok(id))
     }
 

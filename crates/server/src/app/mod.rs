@@ -7,6 +7,7 @@ pub(crate) mod activity;
 pub mod alerts;
 pub mod audit;
 pub mod devices;
+pub mod directory;
 pub mod enrollment;
 mod error;
 pub mod evidence;
@@ -14,6 +15,7 @@ pub(crate) mod fleet;
 pub mod global;
 #[cfg(test)]
 mod hung_up;
+pub mod own_health;
 pub mod packages;
 pub(crate) mod planning;
 pub mod releases;
@@ -42,10 +44,14 @@ pub use error::AppError;
 
 use self::accounts::Accounts;
 use self::activity::{Activity, Busy};
+use self::directory::Directories;
 use self::fleet::Fleet;
+use self::own_health::OwnHealth;
 use self::shelves::Shelves;
+use crate::config::{DirectorySettings, TlsFiles};
 use crate::events::{Bus, Event};
 use crate::folder::Folder;
+use crate::metrics::Metrics;
 
 /// Everything a door needs. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +73,9 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) mirror: Option<Mirror>,
     pub(crate) director: Director,
+    pub(crate) directories: Vec<DirectorySettings>,
+    /// The portal's certificate, to be watched.
+    pub(crate) portal: Option<TlsFiles>,
 }
 
 struct Inner {
@@ -83,6 +92,9 @@ struct Inner {
     /// Held from before a change is computed until it is in memory, so that changes keep one order.
     gate: tokio::sync::Mutex<()>,
     shelves: Shelves,
+    directories: Directories,
+    own_health: OwnHealth,
+    metrics: Metrics,
     bus: Bus,
     activity: Arc<Activity>,
     view: Mutex<Option<views::Cached>>,
@@ -103,7 +115,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 impl App {
     /// Loads everything a server remembers.
     pub(crate) async fn load(parts: Parts) -> Result<Self, AppError> {
-        let Parts { store, workspace, clock, folder, limits, mirror, director } = parts;
+        let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal } = parts;
         let mut tx = store.read(workspace).await?;
         let (fleet, accounts) = (Fleet::load(&mut tx).await?, Accounts::load(&mut tx).await?);
         drop(tx);
@@ -118,6 +130,9 @@ impl App {
             accounts: RwLock::new(accounts),
             gate: tokio::sync::Mutex::new(()),
             shelves: Shelves::new(mirror, director),
+            directories: Directories::new(directories),
+            own_health: OwnHealth::new(portal),
+            metrics: Metrics::default(),
             bus: Bus::new(),
             activity: Activity::new(clock.clone()),
             view: Mutex::new(None),
@@ -140,6 +155,17 @@ impl App {
     #[must_use]
     pub fn ready_at(&self) -> Timestamp {
         self.0.ready_at
+    }
+
+    /// The counters of this server.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// How directories are asked.
+    pub(crate) fn directory_policy(&self) -> &watchpost_core::policy::DirectoryPolicy {
+        &self.0.policy.directory
     }
 
     /// Listens for what changes from now on.

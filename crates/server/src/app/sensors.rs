@@ -13,6 +13,7 @@ use watchpost_core::time::Timestamp;
 use super::{App, AppError, to_its_end};
 use crate::auth::secret::random_bytes;
 use crate::events::Event;
+use crate::metrics::CheckInOutcome;
 
 /// When a host that has just enrolled checks in first.
 pub(super) const FIRST_CHECK_IN: Duration = Duration::from_secs(1);
@@ -63,12 +64,19 @@ impl App {
     ///
     /// # Errors
     /// When the sensor is gone or the store fails.
-    pub async fn check_in(
+    pub async fn check_in(&self, id: SensorId, report: Report, now: Timestamp) -> Result<CheckInReply, CheckInRefused> {
+        let began = self.0.clock.instant();
+        let (taken, outcome) = self.take_check_in(id, report, now).await;
+        self.0.metrics.count_check_in(outcome, self.0.clock.instant().duration_since(began));
+        taken
+    }
+
+    async fn take_check_in(
         &self,
         id: SensorId,
         mut report: Report,
         now: Timestamp,
-    ) -> Result<CheckInReply, CheckInRefused> {
+    ) -> (Result<CheckInReply, CheckInRefused>, CheckInOutcome) {
         // That the configuration was pulled is an event, kept as an instant; the rest of a report is a state.
         let has_pulled = std::mem::take(&mut report.pulled_configuration);
         let mut quick = self.look_quickly(id, &report, has_pulled, now);
@@ -78,25 +86,29 @@ impl App {
             report.rules = clean_rules(&report.rules);
             quick = self.look_quickly(id, &report, has_pulled, now);
         }
-        let desired = match quick {
-            Quick::Gone => return Err(CheckInRefused::Unknown),
+        let (desired, outcome) = match quick {
+            Quick::Gone => return (Err(CheckInRefused::Unknown), CheckInOutcome::Refused),
             Quick::Same { desired, was_silent } => {
                 if was_silent {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }
-                desired
+                (desired, CheckInOutcome::Same)
             }
             Quick::Changed => {
                 let app = self.clone();
                 let taken = to_its_end(async move { app.take_report(id, report, has_pulled, now).await }).await;
-                taken.unwrap_or_else(|failure| {
+                let taken = taken.unwrap_or_else(|failure| {
                     error!(sensor = %id, "a check-in was not saved: {failure}");
                     Err(CheckInRefused::Unavailable)
-                })?
+                });
+                match taken {
+                    Ok(desired) => (desired, CheckInOutcome::Changed),
+                    Err(refused) => return (Err(refused), CheckInOutcome::Refused),
+                }
             }
         };
-        Ok(CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() })
+        (Ok(CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() }), outcome)
     }
 
     /// What memory alone says to a report; notes the contact when it is the same as the one before.

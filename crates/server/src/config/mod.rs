@@ -1,5 +1,6 @@
 //! The configuration file: TOML with comments, every key known, every value checked before anything starts.
 
+mod directory;
 mod text;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use directory::{DirectoryServer, DirectorySettings, Protection};
 pub use text::starting_text;
 
 /// Largest configuration file that is read.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub gateway: SocketAddr,
     /// Largest package that is taken, in bytes.
     pub max_package_bytes: u64,
+    /// Directories that are asked which domain controllers still exist.
+    pub directories: Vec<DirectorySettings>,
 }
 
 /// The portal's certificate.
@@ -55,6 +59,8 @@ struct File {
     gateway: GatewayPart,
     #[serde(default)]
     limits: LimitsPart,
+    #[serde(default)]
+    directory: Vec<directory::DirectoryPart>,
 }
 
 #[derive(Default, Deserialize)]
@@ -149,7 +155,8 @@ impl Settings {
             return Err(ConfigError::Value { key: "limits.package_bytes", why });
         }
         let gateway = file.gateway.listen.unwrap_or(DEFAULT_GATEWAY);
-        Ok(Self { data_dir: folder.join(file.data_dir), portal, tls, gateway, max_package_bytes })
+        let directories = directory::check(file.directory, folder)?;
+        Ok(Self { data_dir: folder.join(file.data_dir), portal, tls, gateway, max_package_bytes, directories })
     }
 }
 

@@ -24,6 +24,22 @@ listen = "{gateway}"
 [limits]
 # Largest release package that is taken, in bytes.
 package_bytes = 536870912
+
+# A domain whose directory is asked whether the domain controllers with sensors still exist; one section per domain.
+# [[directory]]
+# domain = "corp.example"
+# Asked in turn. The certificate must bear the name that is written here.
+# servers = ["dc1.corp.example:636", "dc2.corp.example:636"]
+# ldaps, or starttls (port 389). There is no way without TLS.
+# tls = "ldaps"
+# Who signs the certificates of these servers, PEM.
+# ca_file = "directory-ca.pem"
+# An ordinary account that may read the domain: a DN, user@domain or DOMAIN\user.
+# bind_dn = "watchpost@corp.example"
+# The password and nothing else; readable by the server alone. It is read anew before every look.
+# password_file = "directory-password"
+# Time between two looks.
+# check_every = "PT5M"
 "#
     )
 }

@@ -1,5 +1,7 @@
 //! What the clock does: each worker takes no input, is woken by a timer or a poke, and may run at any time.
 
+mod directory;
+mod own_health;
 mod planner;
 mod upkeep;
 
@@ -14,4 +16,8 @@ pub(crate) fn spawn(app: &App, stopped: &watch::Receiver<bool>, tasks: &mut Join
     tasks.spawn(upkeep::write_behind(app.clone(), stopped.clone()));
     tasks.spawn(upkeep::forget_evidence(app.clone(), stopped.clone()));
     tasks.spawn(upkeep::sign_anew(app.clone(), stopped.clone()));
+    tasks.spawn(own_health::run(app.clone(), stopped.clone()));
+    for settings in app.directory_settings() {
+        tasks.spawn(directory::run(app.clone(), settings.clone(), stopped.clone()));
+    }
 }

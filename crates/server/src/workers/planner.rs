@@ -28,7 +28,9 @@ pub(super) async fn run(app: App, mut stopped: watch::Receiver<bool>) {
             () = timer => app.busy(),
             _ = stopped.wait_for(|stop| *stop) => return,
         };
-        wakes_at = match app.plan().await {
+        let planned = app.plan().await;
+        app.note_work("planning", &planned);
+        wakes_at = match planned {
             Ok(at) => at.map(|at| at.max(clock.now() + LEAST)),
             Err(failure) => {
                 error!("the plan was not saved and is made again: {}", failure.chain());

@@ -22,7 +22,7 @@ const SIGNATURE_CHECK: Duration = Duration::from_secs(3600);
 const SIGNATURE_CHECK_LEAST: Duration = Duration::from_millis(200);
 
 /// Waits `span` of the clock and `least` of real time; `false` when the server stops first.
-async fn wait(app: &App, span: Duration, least: Duration, stopped: &mut watch::Receiver<bool>) -> bool {
+pub(super) async fn wait(app: &App, span: Duration, least: Duration, stopped: &mut watch::Receiver<bool>) -> bool {
     let clock = app.clock();
     let both = async {
         clock.sleep_until(clock.now() + span).await;
@@ -37,7 +37,9 @@ async fn wait(app: &App, span: Duration, least: Duration, stopped: &mut watch::R
 /// Writes behind until the server stops; the last time is the server's own business.
 pub(super) async fn write_behind(app: App, mut stopped: watch::Receiver<bool>) {
     while wait(&app, WRITE_BEHIND, WRITE_BEHIND_LEAST, &mut stopped).await {
-        if let Err(failure) = app.write_behind().await {
+        let written = app.write_behind().await;
+        app.note_work("saving last contacts", &written);
+        if let Err(failure) = written {
             error!("last contacts were not saved and stay in memory: {}", failure.chain());
         }
         if let Err(failure) = app.tidy_sessions().await {
@@ -64,7 +66,9 @@ pub(super) async fn forget_evidence(app: App, mut stopped: watch::Receiver<bool>
 /// Signs the director's timestamp anew whenever it is due, a day after the last time.
 pub(super) async fn sign_anew(app: App, mut stopped: watch::Receiver<bool>) {
     loop {
-        match app.resign_director().await {
+        let signed = app.resign_director().await;
+        app.note_work("signing the director's metadata", &signed);
+        match signed {
             Ok(true) => info!("the director's metadata was signed anew"),
             Ok(false) => {}
             Err(failure) => error!("the director's metadata could not be signed anew: {}", failure.chain()),

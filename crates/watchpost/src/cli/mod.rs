@@ -3,6 +3,7 @@
 pub(crate) mod access_key;
 pub(crate) mod audit;
 pub(crate) mod client;
+pub(crate) mod directory;
 pub(crate) mod health;
 pub(crate) mod output;
 pub(crate) mod rollouts;

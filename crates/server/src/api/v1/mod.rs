@@ -4,6 +4,7 @@ mod alerts;
 mod audit;
 mod body;
 mod devices;
+mod directories;
 mod events;
 mod health;
 mod packages;
@@ -48,6 +49,7 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/sensors/{sensor}/rules/mode", Action::SteerRollouts, rules::set_mode)
         .post("/packages", Action::PublishReleases, packages::upload)
         .get("/health-issues", Action::ReadFleet, health::list)
+        .get("/directories", Action::ReadFleet, directories::list)
         .get("/audit", Action::ReadAudit, audit::list)
         .get("/events", Action::ReadFleet, events::stream)
         .get("/status", Action::ReadFleet, status::show)

@@ -43,6 +43,8 @@ impl Seat {
             folder: server,
             limits: Limits { package_bytes: PACKAGE_BYTES },
             mirror: None,
+            directories: Vec::new(),
+            portal: None,
         };
         let app = App::load(parts).await.unwrap();
         Self { app, access_key: founded.access_key.reveal().parse().unwrap(), _folder: folder }
