@@ -3,7 +3,7 @@
 //! Only reads, never locks and never writes what it watches.
 
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, BufRead as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -229,10 +229,11 @@ impl OpenLog {
         Ok(total > 0)
     }
 
-    fn take(&mut self, bytes: &[u8], lines: &mut Vec<RawLine>) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let piece = self.skip_hole(piece);
-            self.partial.extend_from_slice(piece);
+    fn take(&mut self, mut bytes: &[u8], lines: &mut Vec<RawLine>) {
+        while !bytes.is_empty() {
+            bytes = self.skip_hole(bytes);
+            // A slice is always read; this finds the line's end faster than a look at each byte.
+            let _ = bytes.read_until(b'\n', &mut self.partial);
             if self.partial.last() == Some(&b'\n') {
                 self.hand_out(lines);
             } else if self.partial.len() > AUDIT_LINE_LIMIT {
