@@ -119,7 +119,10 @@ fn write_rules(folder: &Path) -> Result<(), Failure> {
     let ids = [4672, 4697, 4698, 4702, 4719, 4720, 4738, 4740, 4741, 4742, 4776, 4886, 5136, 5140, 5145];
     for number in 0..RULES - count {
         let detection = match number % 5 {
-            0 => format!("    EventID: {}\n    TargetUserName|endswith: '-{number}'\n", ids[number % ids.len()]),
+            0 => format!(
+                "    EventID: {}\n    TargetUserName|endswith: '-{number}'\n",
+                ids.get(number % ids.len()).unwrap_or(&1)
+            ),
             1 => format!("    EventID: 4624\n    LogonType: 10\n    IpAddress|cidr: '198.51.{number}.0/24'\n"),
             2 => format!(
                 "    EventID: 4688\n    NewProcessName|endswith: '\\tool{number}.exe'\n    CommandLine|contains: ['-enc', 'sekurlsa', '/add']\n"

@@ -198,3 +198,71 @@ fn a_host_without_settings_or_a_damaged_release_is_refused() {
     fs::remove_dir_all(host.release()).unwrap();
     assert_eq!(host.refused().status.code(), Some(78));
 }
+
+/// Appends numbered failed logons and rotates now and then, by renaming and by copying, until told to stop.
+fn write_and_rotate(log: &Path, stop: &std::sync::atomic::AtomicBool) -> usize {
+    let line = wrong_password();
+    let mut written = 0;
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        for _ in 0..20 {
+            let mut file = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+            let account = format!("user-{written:06}");
+            file.write_all(line.replace("Administrator", &account).as_bytes()).unwrap();
+            written += 1;
+        }
+        let aside = log.with_extension(format!("json.{written}"));
+        match written / 20 % 16 {
+            4 => fs::rename(log, aside).unwrap(),
+            12 => {
+                fs::copy(log, aside).unwrap();
+                fs::File::create(log).unwrap();
+            }
+            _ => {}
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    written
+}
+
+#[tokio::test]
+async fn however_often_it_is_killed_while_the_log_grows_and_rotates_nothing_is_lost_or_twice() {
+    use std::collections::BTreeMap;
+    let mut host = Host::new();
+    let log = host.root().join("audit.json");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    // What was set aside before a sensor was there is not its business.
+    host.append(&wrong_password().replace("Administrator", "the-first"));
+    host.start();
+    until(&mut host.watch().await, |status| status.alert_count == 1).await;
+    let mut child = host.child.take().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let writer = std::thread::spawn(move || write_and_rotate(&log, &stopped));
+    for _ in 0..8 {
+        host.start();
+        let mut link = host.watch().await;
+        let before = until(&mut link, |status| status.ready).await.alert_count;
+        until(&mut link, |status| status.alert_count > before + 20).await;
+        let mut child = host.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let written = writer.join().unwrap();
+    // The last line of all, so that it is known when everything has been read.
+    host.append(&wrong_password().replace("Administrator", "the-last"));
+    host.start();
+    let mut link = host.watch().await;
+    let file = host.root().join("state/alerts.jsonl");
+    until(&mut link, |_| fs::read_to_string(&file).is_ok_and(|text| text.contains("the-last"))).await;
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for line in fs::read_to_string(&file).unwrap().lines() {
+        let alert: serde_json::Value = serde_json::from_str(line).unwrap();
+        if alert["ruleFile"] == "failed-logon-wrong-password.yml" {
+            *seen.entry(alert["event"]["account"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    let twice: Vec<_> = seen.iter().filter(|(_, count)| **count != 1).collect();
+    assert_eq!((seen.len(), twice), (written + 2, Vec::new()));
+}

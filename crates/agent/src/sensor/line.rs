@@ -19,6 +19,10 @@ pub struct Place {
     pub epoch: u64,
     /// The last bytes before `offset` in hex: a file that holds others there has been rewritten.
     pub anchor: String,
+    /// The first bytes of the file in hex, as far as they were read: lines of one length often end alike, so that what lies
+    /// before `offset` alone does not tell one file from another.
+    #[serde(default)]
+    pub head: String,
     /// Whether `offset` lies inside a line that was too long, so that the rest of it is skipped.
     #[serde(default)]
     pub in_oversized_line: bool,

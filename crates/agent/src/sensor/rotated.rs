@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::line::Place;
-use super::tail::holds;
+use super::tail::{begins, holds};
 
 /// The most entries of the log's folder that are looked at.
 const FOLDER_LIMIT: usize = 10_000;
@@ -26,29 +26,43 @@ struct Sibling {
 /// The file that reading stopped in, under whatever name it has: the same inode with the same bytes before the
 /// place, or a copy that has those bytes (logs that are rotated by copy and truncate).
 pub(super) fn holding(path: &Path, place: &Place) -> io::Result<Option<File>> {
-    let anchor = hex::decode(&place.anchor).unwrap_or_default();
     let mut copy = None;
     let candidates = std::iter::once(path.to_owned()).chain(siblings(path)?.into_iter().map(|found| found.path));
     for candidate in candidates {
         let Ok(file) = File::open(&candidate) else { continue };
         let metadata = file.metadata()?;
-        if metadata.len() < place.offset || !holds(&file, &anchor, place.offset)? {
+        if metadata.len() < place.offset || !has_read(&file, place)? {
             continue;
         }
         if metadata.ino() == place.inode && metadata.dev() == place.device {
             return Ok(Some(file));
         }
-        if place.offset > 0 && copy.is_none() {
+        if !place.head.is_empty() && copy.is_none() {
             copy = Some(file);
         }
     }
     Ok(copy)
 }
 
-/// What to read after the file `inode`: the rotated file that was written next, else the log itself.
-pub(super) fn successor(path: &Path, inode: u64) -> io::Result<PathBuf> {
-    let mut later = siblings(path)?.into_iter().skip_while(|found| found.inode != inode).skip(1);
-    Ok(later.next().map_or_else(|| path.to_owned(), |found| found.path))
+/// Whether this file holds what was read up to the place.
+pub(super) fn has_read(file: &File, place: &Place) -> io::Result<bool> {
+    let bytes = |text: &str| hex::decode(text).unwrap_or_default();
+    Ok(begins(file, &bytes(&place.head))? && holds(file, &bytes(&place.anchor), place.offset)?)
+}
+
+/// What to read after the file of `place`, which is read to its end: the rotated file that was written next, else the log
+/// itself. A copy of what has been read, such as a backup, is nothing to read next.
+pub(super) fn successor(path: &Path, place: &Place) -> io::Result<PathBuf> {
+    let later = siblings(path)?.into_iter().skip_while(|found| found.inode != place.inode).skip(1);
+    for found in later {
+        // A file that cannot be opened has been rotated away meanwhile.
+        let Ok(file) = File::open(&found.path) else { continue };
+        let is_copy = place.offset > 0 && has_read(&file, place)?;
+        if !is_copy {
+            return Ok(found.path);
+        }
+    }
+    Ok(path.to_owned())
 }
 
 /// Rotated files of the log at `path`, the one written longest ago first.

@@ -2,9 +2,8 @@
 //!
 //! Only reads, never locks and never writes what it watches.
 
-use std::collections::VecDeque;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, BufRead as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -15,8 +14,8 @@ use super::rotated;
 const POLL_BYTES: usize = 1024 * 1024;
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
-/// How many bytes before a place are remembered to recognise the file by.
-const ANCHOR: usize = 64;
+/// How many bytes before a place, and at the beginning, are remembered to recognise the file by: a whole line or more.
+const ANCHOR: usize = 1024;
 /// How many quiet polls a rotated log is kept for: its writers may not all have opened the next one yet.
 const GRACE_POLLS: u32 = 10;
 
@@ -29,6 +28,8 @@ pub struct Polled {
     pub gap: bool,
     /// Everything that is in the log has been read.
     pub caught_up: bool,
+    /// Bytes were read, whether or not they made a line: there may be more at once.
+    pub read_any: bool,
 }
 
 /// A log being followed.
@@ -43,7 +44,10 @@ pub struct Tail {
 struct OpenLog {
     file: File,
     place: Place,
-    anchor: VecDeque<u8>,
+    /// What was dealt with last: at least [`ANCHOR`] bytes, if there were so many.
+    recent: Vec<u8>,
+    /// What the file begins with.
+    head: Vec<u8>,
     /// Bytes after `place.offset` that are not yet a whole line.
     partial: Vec<u8>,
 }
@@ -80,10 +84,18 @@ impl Tail {
         }
         let Some(log) = self.open.as_mut() else { return Ok(polled) };
         if log.was_rewritten()? {
-            self.epoch = self.epoch.saturating_add(1);
-            log.restart(self.epoch);
+            let place = log.place();
+            // Rotated by copy and truncate: what came after the last look is in the copy.
+            match rotated::holding(&self.path, &place)? {
+                Some(file) if !place.head.is_empty() => *log = OpenLog::resume(file, &place)?,
+                Some(_) | None => {
+                    self.epoch = self.epoch.saturating_add(1);
+                    log.restart(self.epoch);
+                }
+            }
         }
-        if log.read(&mut polled.lines)? {
+        polled.read_any = log.read(&mut polled.lines)?;
+        if polled.read_any {
             self.quiet_polls = 0;
         } else {
             polled.caught_up = true;
@@ -122,15 +134,26 @@ impl Tail {
         }
         polled.caught_up = false;
         self.quiet_polls = self.quiet_polls.saturating_add(1);
-        if self.quiet_polls < GRACE_POLLS {
+        // Opened before the folder is listed: a log that is set aside in between is then found there, and not passed over.
+        let at_path = open_if_there(&self.path)?;
+        let place = log.place();
+        let next = rotated::successor(&self.path, &place)?;
+        // Once the next file has been set aside, too, every writer has long opened another.
+        if next == self.path && self.quiet_polls < GRACE_POLLS {
             return Ok(());
         }
-        let next = rotated::successor(&self.path, log.place.inode)?;
-        let Some(file) = open_if_there(&next)? else { return Ok(()) };
-        log.finish(&mut polled.lines);
-        self.epoch = self.epoch.saturating_add(1);
-        self.open = Some(OpenLog::begin(file, self.epoch)?);
+        let opened = if next == self.path { at_path } else { open_if_there(&next)? };
+        let Some(file) = opened else { return Ok(()) };
+        if place.offset > 0 && rotated::has_read(&file, &place)? {
+            // This was a copy, and the log itself has not been cut yet.
+            self.open = Some(OpenLog::resume(file, &place)?);
+        } else {
+            log.finish(&mut polled.lines);
+            self.epoch = self.epoch.saturating_add(1);
+            self.open = Some(OpenLog::begin(file, self.epoch)?);
+        }
         self.quiet_polls = 0;
+        polled.read_any = true;
         Ok(())
     }
 }
@@ -147,19 +170,27 @@ impl OpenLog {
     fn begin(file: File, epoch: u64) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let place = Place { device: metadata.dev(), inode: metadata.ino(), epoch, ..Place::default() };
-        Ok(Self { file, place, anchor: VecDeque::new(), partial: Vec::new() })
+        let mut head = vec![0; ANCHOR];
+        let count = file.read_at(&mut head, 0)?;
+        head.truncate(count);
+        Ok(Self { file, place, recent: Vec::new(), head, partial: Vec::new() })
     }
 
     fn resume(file: File, place: &Place) -> io::Result<Self> {
         let mut log = Self::begin(file, place.epoch)?;
         log.place.offset = place.offset;
         log.place.in_oversized_line = place.in_oversized_line;
-        log.anchor = hex::decode(&place.anchor).unwrap_or_default().into();
+        log.recent = hex::decode(&place.anchor).unwrap_or_default();
+        log.head = hex::decode(&place.head).unwrap_or_default();
         Ok(log)
     }
 
     fn place(&self) -> Place {
-        Place { anchor: hex::encode(self.anchor.iter().copied().collect::<Vec<u8>>()), ..self.place.clone() }
+        Place { anchor: hex::encode(self.anchor()), head: hex::encode(&self.head), ..self.place.clone() }
+    }
+
+    fn anchor(&self) -> &[u8] {
+        self.recent.get(self.recent.len().saturating_sub(ANCHOR)..).unwrap_or_default()
     }
 
     fn is(&self, other: &Metadata) -> bool {
@@ -169,13 +200,16 @@ impl OpenLog {
     /// Whether the file has become shorter than what was read, or holds something else there.
     fn was_rewritten(&self) -> io::Result<bool> {
         let read = self.place.offset.saturating_add(self.partial.len() as u64);
-        let anchor: Vec<u8> = self.anchor.iter().copied().collect();
-        Ok(self.file.metadata()?.len() < read || !holds(&self.file, &anchor, self.place.offset)?)
+        let is_there = || {
+            Ok::<_, io::Error>(begins(&self.file, &self.head)? && holds(&self.file, self.anchor(), self.place.offset)?)
+        };
+        Ok(self.file.metadata()?.len() < read || !is_there()?)
     }
 
     fn restart(&mut self, epoch: u64) {
         self.place = Place { offset: 0, epoch, in_oversized_line: false, ..self.place.clone() };
-        self.anchor.clear();
+        self.recent.clear();
+        self.head.clear();
         self.partial.clear();
     }
 
@@ -195,15 +229,30 @@ impl OpenLog {
         Ok(total > 0)
     }
 
-    fn take(&mut self, bytes: &[u8], lines: &mut Vec<RawLine>) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
+    fn take(&mut self, mut bytes: &[u8], lines: &mut Vec<RawLine>) {
+        while !bytes.is_empty() {
+            bytes = self.skip_hole(bytes);
+            // A slice is always read; this finds the line's end faster than a look at each byte.
+            let _ = bytes.read_until(b'\n', &mut self.partial);
             if self.partial.last() == Some(&b'\n') {
                 self.hand_out(lines);
             } else if self.partial.len() > AUDIT_LINE_LIMIT {
                 self.drop_oversized(lines);
             }
         }
+    }
+
+    /// Passes over NULs before a line: a log that was cut under a writer that does not append has a hole up to where it
+    /// goes on writing.
+    fn skip_hole<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
+        if !self.partial.is_empty() || piece.first() != Some(&0) {
+            return piece;
+        }
+        let end = piece.iter().position(|byte| *byte != 0).unwrap_or(piece.len());
+        let (hole, rest) = piece.split_at(end);
+        self.partial.extend_from_slice(hole);
+        self.consume();
+        rest
     }
 
     /// The end of a file that gets no more: what has no line end is a line too.
@@ -247,12 +296,24 @@ impl OpenLog {
 
     fn consume(&mut self) -> Vec<u8> {
         let text = std::mem::take(&mut self.partial);
+        let missing = ANCHOR.saturating_sub(self.head.len());
+        if missing > 0 {
+            let known = (self.head.len() as u64).saturating_sub(self.place.offset);
+            let more = text.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+            self.head.extend(more.iter().take(missing));
+        }
         self.place.offset = self.place.offset.saturating_add(text.len() as u64);
-        self.anchor.extend(text.iter().skip(text.len().saturating_sub(ANCHOR)));
-        let surplus = self.anchor.len().saturating_sub(ANCHOR);
-        self.anchor.drain(..surplus);
+        if self.recent.len() > CHUNK {
+            self.recent.drain(..self.recent.len().saturating_sub(ANCHOR));
+        }
+        self.recent.extend_from_slice(text.get(text.len().saturating_sub(ANCHOR)..).unwrap_or_default());
         text
     }
+}
+
+/// Whether `file` begins with the bytes `head`.
+pub(super) fn begins(file: &File, head: &[u8]) -> io::Result<bool> {
+    holds(file, head, head.len() as u64)
 }
 
 /// Whether `file` holds the bytes `anchor` just before `offset`.

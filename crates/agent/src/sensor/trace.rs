@@ -140,7 +140,7 @@ fn workstation(event: &AuditEvent<'_>) -> Option<String> {
 fn protocol(event: &AuditEvent<'_>) -> Option<&'static str> {
     match event.kind() {
         Kind::Windows(_) => match event.id().and_then(Node::int)? {
-            4768 | 4769 | 4770 | 4771 | 4772 => Some("kerberos"),
+            4768..=4772 => Some("kerberos"),
             _ => None,
         },
         Kind::Authentication | Kind::Authorization => match event.body()?.get("serviceDescription")?.text()? {

@@ -61,7 +61,7 @@ pub trait Keep: Send {
 /// Alerts on their way to the disk.
 struct Batch {
     raised: Vec<Raised>,
-    had_lines: bool,
+    has_more: bool,
     is_caught_up: bool,
 }
 
@@ -143,9 +143,9 @@ impl Worker {
             Some(batch) => batch,
             None => self.read(),
         };
-        let (had_lines, was_refused) = (batch.had_lines, !self.commit(batch));
+        let (has_more, was_refused) = (batch.has_more, !self.commit(batch));
         self.publish(was_refused);
-        had_lines && !was_refused
+        has_more && !was_refused
     }
 
     /// Puts a canary in at the front and looks for it at the end. Whatever comes of it, the status is sent again.
@@ -207,7 +207,6 @@ impl Worker {
     fn read(&mut self) -> Batch {
         let now = self.clock.now();
         let polled = self.poll();
-        let had_lines = !polled.lines.is_empty();
         for line in polled.lines {
             self.pipeline.push(line);
         }
@@ -225,7 +224,7 @@ impl Worker {
             self.not_analysed_at = Some(now);
         }
         self.looks_since_settled = self.looks_since_settled.saturating_add(1);
-        Batch { raised: analysed.raised, had_lines, is_caught_up: polled.caught_up }
+        Batch { raised: analysed.raised, has_more: polled.read_any, is_caught_up: polled.caught_up }
     }
 
     fn poll(&mut self) -> Polled {

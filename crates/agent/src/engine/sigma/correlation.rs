@@ -224,8 +224,7 @@ impl Book {
                 .get(*number)
                 .is_some_and(|watched| at.saturating_sub(group.last) <= watched.span().max(watched.quiet()))
         });
-        let sum = |groups: &HashMap<(usize, GroupKey), Group>| groups.values().map(|group| size(&group.window)).sum();
-        self.hits = sum(&self.groups);
+        self.hits = self.groups.values().map(|group| size(&group.window)).sum();
         // Down to nine tenths, so that this is not done for every event.
         let (groups, hits) = (GROUPS / 10 * 9, HITS / 10 * 9);
         if self.groups.len() <= groups && self.hits <= hits {

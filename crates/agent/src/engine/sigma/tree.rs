@@ -90,6 +90,19 @@ impl<'a> Node<'a> {
         if !path.contains('.') {
             return None;
         }
+        let mut here = self;
+        for step in path.split('.') {
+            match here {
+                Self::List(_) => return self.spread(path),
+                Self::Map(_) => here = here.get(step)?,
+                Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) => return None,
+            }
+        }
+        Some(here.value())
+    }
+
+    /// The values at a path that leads through lists.
+    fn spread(&self, path: &str) -> Option<EventValue<'_>> {
         let mut found = Vec::new();
         self.collect(path, &mut found);
         match found.len() {

@@ -184,3 +184,112 @@ fn one_poll_is_bounded() {
     assert_eq!((polled.lines.len(), polled.caught_up), (POLL_BYTES / 16, false));
     assert_eq!(bench.texts().len(), 3 * POLL_BYTES / 16);
 }
+
+#[test]
+fn rotation_by_copy_while_watching_loses_nothing() {
+    let mut bench = Bench::new();
+    bench.append("audit.json", "one\n");
+    assert_eq!(bench.texts(), ["one"]);
+    for round in 1..4 {
+        // Appended since the last look, in part, and cut away before the next.
+        bench.append("audit.json", &format!("two{round}\nthr"));
+        assert_eq!(bench.tail.poll().unwrap().lines.len(), 1);
+        bench.append("audit.json", &format!("ee{round}\n"));
+        fs::copy(bench.log("audit.json"), bench.log(&format!("audit.json.{round}"))).unwrap();
+        bench.age(&format!("audit.json.{round}"), round * 1_000);
+        fs::write(bench.log("audit.json"), "").unwrap();
+        bench.append("audit.json", &format!("four{round}\n"));
+        assert_eq!(bench.texts(), [format!("three{round}"), format!("four{round}")]);
+    }
+}
+
+#[test]
+fn a_copy_of_what_was_read_is_not_read_again() {
+    let mut bench = Bench::new();
+    bench.append("audit.json", "one\ntwo\n");
+    assert_eq!(bench.texts(), ["one", "two"]);
+    bench.rotate("audit.json.1");
+    bench.age("audit.json.1", 1_000);
+    fs::copy(bench.log("audit.json.1"), bench.log("audit.json.backup")).unwrap();
+    bench.append("audit.json", "three\n");
+    assert_eq!(bench.texts(), ["three"]);
+}
+
+#[test]
+fn a_log_that_is_replaced_by_a_shorter_or_a_longer_one_is_read_from_its_beginning() {
+    for replacement in ["x\n", "a much longer one than the log it takes the place of\nand more\n"] {
+        for is_watching in [true, false] {
+            let mut bench = Bench::new();
+            bench.append("audit.json", "one\ntwo\n");
+            assert_eq!(bench.texts(), ["one", "two"]);
+            bench.append("next", replacement);
+            fs::rename(bench.log("next"), bench.log("audit.json")).unwrap();
+            if !is_watching {
+                bench.restart();
+            }
+            assert_eq!(bench.texts(), replacement.lines().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn another_file_with_the_inode_of_the_old_one_is_not_taken_for_it() {
+    let mut bench = Bench::new();
+    bench.append("audit.json", "one\ntwo\n");
+    assert_eq!(bench.texts(), ["one", "two"]);
+    let place = bench.tail.place().unwrap();
+    // The same inode with other contents: what a file system makes of a deleted and a created file.
+    fs::write(bench.log("audit.json"), "uno\ndue\ntre\n").unwrap();
+    bench.restart();
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&fs::metadata(bench.log("audit.json")).unwrap()), place.inode);
+    assert_eq!(bench.texts(), ["uno", "due", "tre"]);
+    assert_ne!(bench.tail.place().unwrap().epoch, place.epoch);
+}
+
+#[test]
+fn a_hole_before_a_line_is_passed_over_and_a_nul_within_one_is_kept() {
+    let mut bench = Bench::new();
+    bench.append("audit.json", "one\n");
+    assert_eq!(bench.texts(), ["one"]);
+    // Cut under a writer that goes on where it was: a hole of three megabytes, then its next line.
+    let log = fs::OpenOptions::new().write(true).open(bench.log("audit.json")).unwrap();
+    log.set_len(0).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&log, b"two\nth\0ree\n", 3 * 1024 * 1024).unwrap();
+    assert_eq!(bench.texts(), ["two", "th\0ree"]);
+    bench.restart();
+    assert!(bench.texts().is_empty());
+}
+
+#[test]
+fn a_line_of_ten_megabytes_costs_itself_only() {
+    let mut bench = Bench::new();
+    bench.append("audit.json", &format!("one\r\n{}\r\ntwo\r\n", "x".repeat(10 * 1024 * 1024)));
+    assert_eq!(bench.texts(), ["one", "(too long)", "two"]);
+}
+
+#[test]
+fn a_log_that_was_only_opened_before_it_was_cut_is_read_in_its_copy() {
+    let mut bench = Bench::new();
+    bench.append("audit.json", "one\ntw");
+    bench.tail = Tail::new(
+        bench.log("audit.json"),
+        Some(OpenLog::begin(File::open(bench.log("audit.json")).unwrap(), 0).unwrap().place()),
+    );
+    bench.append("audit.json", "o\n");
+    fs::copy(bench.log("audit.json"), bench.log("audit.json.1")).unwrap();
+    fs::write(bench.log("audit.json"), "three\n").unwrap();
+    assert_eq!(bench.texts(), ["one", "two", "three"]);
+}
+
+#[test]
+fn lines_that_end_alike_do_not_hide_that_the_log_was_cut() {
+    let mut bench = Bench::new();
+    let line = |number: u32| format!("{number:04} {}\n", "x".repeat(600));
+    let lines = |numbers: std::ops::Range<u32>| numbers.map(line).collect::<String>();
+    bench.append("audit.json", &lines(0..10));
+    assert_eq!(bench.texts().len(), 10);
+    // As long as before and longer, with the same last bytes at every line's end.
+    fs::write(bench.log("audit.json"), lines(10..22)).unwrap();
+    let read = bench.texts();
+    assert_eq!((read.len(), &read[0][..4], &read[11][..4]), (12, "0010", "0021"));
+}
