@@ -83,8 +83,8 @@ fn line(n: u64) -> Vec<u8> {
         (_, 1) => format!(
             r#""event_type":"http","dest_port":80,"proto":"TCP","pkt_src":"wire/pcap",{ether},"tx_id":0,"http":{{"hostname":"web{host}.lab.test","url":"/some/longer/path/to/a/page?with=parameters&and=values","http_user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","http_content_type":"text/html","http_method":"GET","protocol":"HTTP/1.1","status":200,"length":18342}}"#
         ),
-        _ => format!(
-            r#""event_type":"flow","dest_port":443,"proto":"TCP","app_proto":"tls","flow":{{"pkts_toserver":12,"pkts_toclient":14,"bytes_toserver":1875,"bytes_toclient":9091,"start":"2026-11-25T17:56:43.092852+0000","end":"2026-11-25T17:56:53.092956+0000","age":10,"state":"closed","reason":"timeout","alerted":false}},"ether":{{"dest_macs":["0a:ef:e5:ee:9d:5a"],"src_macs":["72:12:db:47:55:fd"]}},"tcp":{{"tcp_flags":"1b","tcp_flags_ts":"1b","tcp_flags_tc":"1b","syn":true,"fin":true,"psh":true,"ack":true,"state":"closed","ts_max_regions":1,"tc_max_regions":1}}"#
+        _ => String::from(
+            r#""event_type":"flow","dest_port":443,"proto":"TCP","app_proto":"tls","flow":{"pkts_toserver":12,"pkts_toclient":14,"bytes_toserver":1875,"bytes_toclient":9091,"start":"2026-11-25T17:56:43.092852+0000","end":"2026-11-25T17:56:53.092956+0000","age":10,"state":"closed","reason":"timeout","alerted":false},"ether":{"dest_macs":["0a:ef:e5:ee:9d:5a"],"src_macs":["72:12:db:47:55:fd"]},"tcp":{"tcp_flags":"1b","tcp_flags_ts":"1b","tcp_flags_tc":"1b","syn":true,"fin":true,"psh":true,"ack":true,"state":"closed","ts_max_regions":1,"tc_max_regions":1}"#,
         ),
     };
     format!("{head}{body}}}\n").into_bytes()

@@ -33,7 +33,7 @@ fn real_traffic_becomes_alerts_devices_and_packets() {
         let is_leased = |seen: &&Sighting| seen.address.as_deref() == Some("10.77.0.77");
         let evidence = engine
             .evidence_until("everything is seen", |evidence| {
-                alerts(evidence).len() >= 3 && sightings(evidence).iter().any(|seen| is_leased(seen))
+                alerts(evidence).len() >= 3 && sightings(evidence).iter().any(&is_leased)
             })
             .await;
         check_alerts(&alerts(&evidence));
