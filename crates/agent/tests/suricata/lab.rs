@@ -158,7 +158,12 @@ impl Lab {
 
     /// An engine that listens on the cable.
     pub(crate) async fn engine(&self) -> Engine {
-        let mut engine = self.idle_engine();
+        self.engine_with(self.options()).await
+    }
+
+    /// An engine that listens on the cable, with options of its own.
+    pub(crate) async fn engine_with(&self, options: SuricataOptions) -> Engine {
+        let mut engine = self.idle_engine_with(options);
         engine.handle.configure(BTreeSet::from([CAPTURE.to_owned()]), BTreeSet::new()).await.unwrap();
         engine.until("it runs", is_running).await;
         engine
@@ -166,7 +171,11 @@ impl Lab {
 
     /// An engine that listens on nothing.
     pub(crate) fn idle_engine(&self) -> Engine {
-        let mut handle = Suricata::spawn(self.options(), Clock::system()).unwrap();
+        self.idle_engine_with(self.options())
+    }
+
+    fn idle_engine_with(&self, options: SuricataOptions) -> Engine {
+        let mut handle = Suricata::spawn(options, Clock::system()).unwrap();
         let (status, evidence) = (handle.status(), handle.take_evidence().unwrap());
         Engine { handle, status, evidence, place: Place::new(&self.path("engine"), "nobody").unwrap() }
     }

@@ -108,7 +108,10 @@ fn check_alerts(alerts: &[&Alert]) {
 #[test]
 fn canary_comes_out_on_a_quiet_interface_and_only_with_its_rule() {
     in_own_network("seeing::canary_comes_out_on_a_quiet_interface_and_only_with_its_rule", async |lab: Lab| {
-        let mut engine = lab.engine().await;
+        // Suricata counts about a second late.
+        let mut options = lab.options();
+        options.patience.window = Duration::from_millis(1_500);
+        let mut engine = lab.engine_with(options).await;
         // Without IPv6 nothing but us sends anything here.
         lab.peer("sysctl -q -w net.ipv6.conf.plc0.disable_ipv6=1").status().unwrap();
         std::fs::write("/proc/sys/net/ipv6/conf/sens0/disable_ipv6", "1").unwrap();
@@ -139,7 +142,10 @@ fn canary_comes_out_on_a_quiet_interface_and_only_with_its_rule() {
 #[test]
 fn real_kernel_drops_are_told() {
     in_own_network("seeing::real_kernel_drops_are_told", async |lab: Lab| {
-        let mut engine = lab.engine().await;
+        // It must not be taken for hanging while it is stopped.
+        let mut options = lab.options();
+        options.patience.answer = Duration::from_secs(60);
+        let mut engine = lab.engine_with(options).await;
         let _served = lab.serve();
         engine.signal("-STOP");
         Lab::send("flood");
