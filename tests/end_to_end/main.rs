@@ -1,8 +1,8 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
 mod demo;
-mod evidence;
 mod directory;
+mod evidence;
 mod full_disk;
 mod kill;
 mod live;

@@ -96,7 +96,9 @@ fn debian_packages(root: &Path) -> Result<()> {
         );
     }
     if run::output(&mut run::command(root, "id", &["-u"]))?.trim() != "0" {
-        bail!("missing: {wanted}. Only root may install: `sudo apt-get install -t {BACKPORTS_SUITE} {wanted}`, then run this again");
+        bail!(
+            "missing: {wanted}. Only root may install: `sudo apt-get install -t {BACKPORTS_SUITE} {wanted}`, then run this again"
+        );
     }
     let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
     install.extend(&missing);

@@ -124,12 +124,7 @@ impl Transaction {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn take_devices(
-        &mut self,
-        sensor: SensorId,
-        word: Taken,
-        devices: &[Device],
-    ) -> Result<u64, StoreError> {
+    pub async fn take_devices(&mut self, sensor: SensorId, word: Taken, devices: &[Device]) -> Result<u64, StoreError> {
         if devices.is_empty() {
             return Ok(0);
         }
@@ -160,7 +155,30 @@ impl Transaction {
         .bind(i64::try_from(word.through).unwrap_or(i64::MAX))
         .execute(self.statement())
         .await?;
+        self.drop_replaced(sensor, word, devices).await?;
         Ok(taken.rows_affected())
+    }
+
+    /// What turned out to be another device is none of its own, unless a later word says that it is.
+    async fn drop_replaced(&mut self, sensor: SensorId, word: Taken, devices: &[Device]) -> Result<(), StoreError> {
+        let replaced: Vec<&String> = devices.iter().flat_map(|device| &device.replaces).collect();
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        let workspace = self.workspace.clone();
+        sqlx::query(
+            "DELETE FROM devices WHERE workspace_id = $1 AND sensor_id = $2 \
+             AND device_key IN (SELECT value FROM json_each($3)) \
+             AND (ordinal < $4 OR (ordinal = $4 AND through < $5))",
+        )
+        .bind(workspace)
+        .bind(sensor.to_string())
+        .bind(to_json(TABLE, &replaced)?)
+        .bind(i64::try_from(word.ordinal).unwrap_or(i64::MAX))
+        .bind(i64::try_from(word.through).unwrap_or(i64::MAX))
+        .execute(self.statement())
+        .await?;
+        Ok(())
     }
 
     /// The devices that are meant in the order of their keys, each with every sensor that saw it: `limit` of them
@@ -174,9 +192,8 @@ impl Transaction {
         skip: u32,
         limit: u32,
     ) -> Result<BTreeMap<String, Vec<DeviceRow>>, StoreError> {
-        let mut sql = QueryBuilder::new(
-            "SELECT device_key, sensor_id, first_seen, device FROM devices WHERE workspace_id = ",
-        );
+        let mut sql =
+            QueryBuilder::new("SELECT device_key, sensor_id, first_seen, device FROM devices WHERE workspace_id = ");
         sql.push_bind(self.workspace.clone());
         sql.push(" AND device_key IN (SELECT device_key FROM devices WHERE workspace_id = ");
         sql.push_bind(self.workspace.clone());

@@ -117,6 +117,7 @@ fn believe_device(device: Device, instants: Plausible, kept: Duration) -> Result
         uses: some(device.uses.iter().map(|text| clean_line(text, MAX_TEXT))),
         first_seen: device.first_seen.max(Timestamp::default()).min(last_seen),
         last_seen,
+        replaces: latest(&device.replaces),
     })
 }
 

@@ -24,8 +24,8 @@ pub mod rules;
 #[cfg(test)]
 mod rules_tests;
 pub mod sensors;
-pub(crate) mod shelves;
 pub mod settings;
+pub(crate) mod shelves;
 #[cfg(test)]
 mod tests;
 pub mod views;

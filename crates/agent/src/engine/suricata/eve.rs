@@ -111,7 +111,7 @@ parts! {
         gid: u32, signature_id: u32, rev: u32, signature: Text<'a>, category: Text<'a>, severity: u8,
     }
     /// A question or an answer.
-    Dns { rrname: Option<Text<'a>>, answers: Vec<Answer<'a>>, query: Vec<Answer<'a>> }
+    Dns { answers: Vec<Answer<'a>>, query: Vec<Answer<'a>> }
     /// One resource record.
     Answer { rrname: Option<Text<'a>>, rrtype: Option<Text<'a>>, rdata: Option<Text<'a>> }
     /// A lease on its way.
@@ -120,7 +120,7 @@ parts! {
         assigned_ip: Option<Text<'a>>, hostname: Option<Text<'a>>,
     }
     /// A ticket on its way.
-    Krb5 { msg_type: Option<Text<'a>>, cname: Option<Text<'a>>, error_code: Option<Text<'a>> }
+    Krb5 { cname: Option<Text<'a>> }
     /// A request to a file server.
     Smb { ntlmssp: Option<Ntlmssp<'a>> }
     /// A logon in it.

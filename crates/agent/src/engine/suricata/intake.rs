@@ -85,23 +85,21 @@ impl Intake {
                 Ok(0) | Err(_) => return,
             }
             let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-            let lines = buffer.get(..whole).unwrap_or_default();
-            self.read(lines, std::mem::take(&mut is_skipping) && whole > 0).await;
-            is_skipping |= whole == 0 && is_skipping;
+            if whole > 0 {
+                let lines = buffer.get(..whole).unwrap_or_default();
+                self.read(lines, std::mem::take(&mut is_skipping)).await;
+            }
             buffer.drain(..whole);
             if buffer.len() > LINE_LIMIT {
                 buffer.clear();
-                is_skipping = true;
-                self.tally.not_understood.fetch_add(1, Ordering::Relaxed);
+                let was_skipping = std::mem::replace(&mut is_skipping, true);
+                self.tally.not_understood.fetch_add(u64::from(!was_skipping), Ordering::Relaxed);
             }
         }
     }
 
     /// Reads whole lines; the first may be the end of one that was too long.
     async fn read(&self, lines: &[u8], skips_first: bool) {
-        if lines.is_empty() {
-            return;
-        }
         let now = self.clock.now();
         let mut mapper = self.mapper.lock().await;
         let mut evidence = Vec::new();
@@ -139,5 +137,57 @@ impl Intake {
             let entry = TimelineEntry { at: now, kind: "engine".to_owned(), text, devices: [from.to_owned()].into() };
             evidence.push(Evidence::Timeline(entry));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::super::home::Home;
+    use super::*;
+
+    fn flow(host: u32) -> String {
+        format!(
+            "{{\"event_type\":\"flow\",\"src_ip\":\"10.0.0.{host}\",\"dest_ip\":\"192.0.2.1\",\
+             \"flow\":{{\"pkts_toserver\":1,\"pkts_toclient\":1}}}}\n"
+        )
+    }
+
+    /// What is counted of these bytes, and the evidence that found room.
+    async fn taken(bytes: &str, room: usize) -> ([u64; 3], Vec<Evidence>) {
+        let (hand_out, mut evidence) = mpsc::channel(room);
+        let mapper = Mapper::new(Home::new(&BTreeSet::new()));
+        let intake = Intake::new(Clock::system(), mapper, Arc::default(), hand_out);
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let taking = tokio::spawn(intake.clone().take(far));
+        near.write_all(bytes.as_bytes()).await.unwrap();
+        drop(near);
+        taking.await.unwrap();
+        let tally = intake.tally();
+        let counted = [&tally.events, &tally.not_understood, &tally.lost].map(|count| count.load(Ordering::Relaxed));
+        let mut found = Vec::new();
+        while let Ok(piece) = evidence.try_recv() {
+            found.push(piece);
+        }
+        (counted, found)
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_costs_itself_and_no_other() {
+        let long = format!("{}{}\n{}no event\n{}", flow(1), "x".repeat(3 * LINE_LIMIT), flow(2), flow(3));
+        let (counted, found) = taken(&long, 10).await;
+        assert_eq!((counted, found.len()), ([3, 2, 0], 3));
+        let endless = "x".repeat(2 * LINE_LIMIT);
+        assert_eq!(taken(&endless, 10).await, ([0, 1, 0], Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_counted_and_holds_nobody_up() {
+        let lines: String = (1..=5).map(flow).collect();
+        let (counted, found) = taken(&lines, 2).await;
+        assert_eq!((counted, found.len()), ([5, 0, 3], 2));
     }
 }

@@ -48,6 +48,8 @@ struct Heard {
     last: InterfaceCounters,
     /// What engines before this one counted.
     before: InterfaceCounters,
+    /// Our own canaries that were not among the packets yet: the engine counts about a second late.
+    own: u64,
     silent_since: Option<Timestamp>,
     losing_since: Option<Timestamp>,
 }
@@ -85,8 +87,11 @@ impl Windows {
             let own = own.get(name).copied().unwrap_or_default();
             let packets = counted.packets.saturating_sub(heard.last.packets);
             let dropped = counted.dropped.saturating_sub(heard.last.dropped);
-            heard.silent_since = (packets <= own && dropped == 0).then(|| heard.silent_since.unwrap_or(began));
+            let expected = heard.own.saturating_add(own);
+            heard.silent_since = (packets <= expected && dropped == 0).then(|| heard.silent_since.unwrap_or(began));
             heard.losing_since = (dropped > 0).then(|| heard.losing_since.unwrap_or(began));
+            // Of one window only: a canary that was lost must not hide a packet for ever.
+            heard.own = expected.saturating_sub(packets).min(own);
             heard.last = *counted;
         }
     }
@@ -146,6 +151,9 @@ mod tests {
         };
         assert_eq!(look(0, 0, 0, 10), (Some(at(0)), None), "nothing since the start");
         assert_eq!(look(1, 0, 1, 20), (Some(at(0)), None), "our own canary is no traffic");
+        assert_eq!(look(1, 0, 1, 22), (Some(at(0)), None));
+        assert_eq!(look(2, 0, 0, 24), (Some(at(0)), None), "nor is one that is counted a window late");
+        assert_eq!(look(3, 0, 0, 26), (None, None));
         assert_eq!(look(5, 0, 1, 30), (None, None));
         assert_eq!(look(5, 7, 0, 40), (None, Some(at(30))));
         assert_eq!(look(9, 9, 0, 50), (None, Some(at(30))));

@@ -143,22 +143,36 @@ impl Loader<'_> {
         }
     }
 
-    /// Has the engine read its file again, and waits until it has. A reload that somebody else began is waited out first:
-    /// it may have read the file before.
+    /// Has the engine read its file again, and waits until it has.
+    ///
+    /// A reload that somebody else began may have read the file before, and its end may be taken for the end of ours. So
+    /// after one was met, a second reload of ours is begun: it can only begin when the first has ended.
     ///
     /// # Errors
     /// When it does not come to an end in time.
     pub async fn reload(&mut self) -> Result<(), LoadError> {
         let deadline = self.clock.instant() + self.patience;
-        let mut before = self.control.loaded_at().await?;
-        while !self.control.begin_reload().await? {
-            self.pause(deadline).await?;
-            before = self.control.loaded_at().await?;
+        let (mut before, waited) = self.begin(deadline).await?;
+        if waited {
+            (before, _) = self.begin(deadline).await?;
         }
         while self.control.loaded_at().await? == before {
             self.pause(deadline).await?;
         }
         Ok(())
+    }
+
+    /// Begins a reload; says when the rules in force were loaded, and whether another reload had to be waited out.
+    async fn begin(&mut self, deadline: std::time::Instant) -> Result<(String, bool), LoadError> {
+        let mut waited = false;
+        loop {
+            let before = self.control.loaded_at().await?;
+            if self.control.begin_reload().await? {
+                return Ok((before, waited));
+            }
+            waited = true;
+            self.pause(deadline).await?;
+        }
     }
 
     async fn pause(&self, deadline: std::time::Instant) -> Result<(), LoadError> {

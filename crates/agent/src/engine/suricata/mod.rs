@@ -86,7 +86,7 @@ pub struct Patience {
     pub reload: Duration,
     /// Between two looks at the interfaces and at the engine.
     pub look: Duration,
-    /// One sampling window of packets and drops, by the clock.
+    /// One sampling window of packets and drops, by the clock. Suricata counts about a second late: longer than that.
     pub window: Duration,
     /// A canary on its way.
     pub canary: Duration,

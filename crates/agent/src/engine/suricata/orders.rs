@@ -8,7 +8,6 @@ use watchpost_core::sync::EngineProof;
 use super::canary;
 use super::check::{Checked, check};
 use super::config::render;
-use super::control::RuleCounts;
 use super::handle::{ConfigureError, Order};
 use super::home::Home;
 use super::loading::{COMPLAINTS_LIMIT, Expectation, LoadError, Loader, RulesLoaded};
@@ -163,7 +162,7 @@ impl Supervisor {
 
 /// What the check says in the words of a load.
 fn promised(checked: &Checked, gathered: &Gathered) -> RulesLoaded {
-    let counts = checked.rules.unwrap_or(RuleCounts::default());
+    let counts = checked.rules.unwrap_or_default();
     let mut lines: Vec<(&usize, &String)> = checked.reasons.iter().collect();
     lines.sort();
     let mut complaints: Vec<String> =

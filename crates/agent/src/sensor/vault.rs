@@ -1,0 +1,90 @@
+//! The evidence store as the sensor's parts share it: one at a time, and a disk that refuses is told, not survived silently.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use watchpost_clock::Clock;
+use watchpost_core::evidence::Alert;
+
+use super::board::Desk;
+use super::trace::Trace;
+use super::worker::Keep;
+use crate::engine::suricata;
+use crate::evidence::{Evidence, EvidenceError, Recorded};
+use crate::updater::in_one_line;
+
+/// The store, and the desk that hears how it goes. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Vault {
+    evidence: Arc<Mutex<Evidence>>,
+    desk: watch::Sender<Desk>,
+    clock: Clock,
+}
+
+impl Vault {
+    pub(super) fn new(evidence: Evidence, desk: watch::Sender<Desk>, clock: Clock) -> Self {
+        if let Some(why) = evidence.set_aside() {
+            tracing::error!(why, "the evidence store was damaged, was set aside and is begun anew");
+        }
+        let vault = Self { evidence: Arc::new(Mutex::new(evidence)), desk, clock };
+        // What an earlier run left waits to be sent.
+        let _ = vault.with(|_| Ok(()));
+        vault
+    }
+
+    /// Works on the store, and tells the desk how it is afterwards.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Evidence) -> Result<T, EvidenceError>) -> Result<T, EvidenceError> {
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = act(&mut evidence);
+        let (waiting, bytes) = (evidence.waiting().ok(), evidence.bytes());
+        drop(evidence);
+        let now = self.clock.now();
+        if let Err(error) = &done {
+            tracing::error!("evidence could not be kept: {}", in_one_line(error));
+        }
+        self.desk.send_if_modified(|desk| {
+            let fails_since = done.is_err().then(|| desk.evidence_fails_since.unwrap_or(now));
+            let (waiting, bytes) = (waiting.unwrap_or(desk.evidence_waiting), bytes.unwrap_or(desk.evidence_bytes));
+            let is_news = fails_since != desk.evidence_fails_since || waiting != desk.evidence_waiting;
+            (desk.evidence_fails_since, desk.evidence_waiting, desk.evidence_bytes) = (fails_since, waiting, bytes);
+            is_news
+        });
+        done
+    }
+
+    /// Keeps what the packet engine saw; the alerts that were not there before.
+    pub(super) fn record(&self, seen: &Recorded) -> Result<Vec<Alert>, EvidenceError> {
+        let fresh = self.with(|evidence| evidence.record(seen))?;
+        Ok(seen.alerts.iter().filter(|alert| fresh.contains(&alert.id)).cloned().collect())
+    }
+}
+
+impl Keep for Vault {
+    fn keep(&mut self, trace: &Trace) -> io::Result<()> {
+        let alerts = trace.alerts.iter().map(|traced| traced.alert.clone()).collect();
+        let seen = Recorded { alerts, sightings: trace.sightings.clone(), timeline: Vec::new() };
+        let fresh = self.with(|evidence| evidence.record(&seen)).map_err(io::Error::other)?;
+        // Of a replay only what is new has a line of its own.
+        let lines = trace.alerts.iter().filter(|traced| fresh.contains(&traced.alert.id));
+        let timeline: Vec<_> = lines.map(|traced| traced.entry.clone()).collect();
+        if timeline.is_empty() {
+            return Ok(());
+        }
+        self.with(|evidence| evidence.record(&Recorded { timeline, ..Recorded::default() })).map_err(io::Error::other)?;
+        Ok(())
+    }
+}
+
+/// Sorts what came out of the packet engine.
+pub(super) fn sorted(seen: impl IntoIterator<Item = suricata::Evidence>) -> Recorded {
+    let mut recorded = Recorded::default();
+    for one in seen {
+        match one {
+            suricata::Evidence::Alert(alert) => recorded.alerts.push(*alert),
+            suricata::Evidence::Sighting(sighting) => recorded.sightings.push(sighting),
+            suricata::Evidence::Timeline(entry) => recorded.timeline.push(entry),
+        }
+    }
+    recorded
+}
