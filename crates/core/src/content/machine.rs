@@ -236,6 +236,10 @@ impl RulesMachine {
             self.note_failure(order.build, why, now, due);
         } else if self.record.is_bad(order.build, order.push) {
             self.drop_errand(due);
+            if self.record.failed.as_ref().is_none_or(|failure| failure.build != order.build) {
+                let why = "it was put back here before; push it to this sensor to try it again".to_owned();
+                self.note_failure(order.build, why, now, due);
+            }
         } else if self.errand.as_ref().is_none_or(|e| e.order.target != order.target || e.order.push != order.push) {
             self.drop_errand(due);
             self.errand = Some(Errand { order, began: now, attempts: 0, stage: Stage::Again(now) });
