@@ -137,6 +137,11 @@ pub fn recover_rules(
     (RulesMachine { record, policy, desired, errand, view, asked, is_untidy: true }, commands)
 }
 
+/// A reason as it is kept: one line of bounded length.
+fn in_short(reason: &str) -> String {
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect()
+}
+
 impl RulesMachine {
     /// The durable record.
     #[must_use]
@@ -254,6 +259,7 @@ impl RulesMachine {
 
     /// Notes a failure once; the same again is nothing to tell.
     fn note_failure(&mut self, build: Timestamp, reason: String, now: Timestamp, due: &mut Vec<RulesCommand>) {
+        let reason = in_short(&reason);
         let is_known = self.record.failed.as_ref().is_some_and(|last| last.build == build && last.reason == reason);
         if !is_known {
             self.record.failed = Some(RulesFailure { build, reason, at: now });
@@ -412,8 +418,7 @@ impl RulesMachine {
 
     fn put_back(&mut self, trial: &RulesTrial, reason: String, now: Timestamp, due: &mut Vec<RulesCommand>) {
         self.record.remember_bad(trial.set.build, trial.push, self.policy.bad_remembered);
-        let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect();
-        self.record.failed = Some(RulesFailure { build: trial.set.build, reason, at: now });
+        self.record.failed = Some(RulesFailure { build: trial.set.build, reason: in_short(&reason), at: now });
         self.end_trial(due);
     }
 }
