@@ -352,7 +352,9 @@ impl RulesMachine {
         }
         if view.build == build && self.record.trial.is_none() {
             self.asked = None;
-            if std::mem::take(&mut self.is_untidy) {
+            // Not while a package arrives: its folder is there before this machine hears of it.
+            let arrives = self.errand.as_ref().is_some_and(|errand| errand.stage == Stage::Running);
+            if !arrives && std::mem::take(&mut self.is_untidy) {
                 due.push(RulesCommand::CollectGarbage { keep: self.record.kept() });
             }
             return;
