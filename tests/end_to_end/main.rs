@@ -6,3 +6,4 @@ mod evidence;
 mod full_disk;
 mod kill;
 mod live;
+mod rules;

@@ -160,7 +160,7 @@ impl Preparer {
     }
 
     /// Downloads an approved package; a download that was cut off goes on.
-    pub(crate) async fn download<C>(
+    pub(crate) async fn download<C: Sync>(
         &self,
         approved: &Approved<C>,
         progress: impl Fn(u8) + Send + Sync,

@@ -137,6 +137,11 @@ pub fn recover_rules(
     (RulesMachine { record, policy, desired, errand, view, asked, is_untidy: true }, commands)
 }
 
+/// A reason as it is kept: one line of bounded length.
+fn in_short(reason: &str) -> String {
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect()
+}
+
 impl RulesMachine {
     /// The durable record.
     #[must_use]
@@ -236,6 +241,10 @@ impl RulesMachine {
             self.note_failure(order.build, why, now, due);
         } else if self.record.is_bad(order.build, order.push) {
             self.drop_errand(due);
+            if self.record.failed.as_ref().is_none_or(|failure| failure.build != order.build) {
+                let why = "it was put back here before; push it to this sensor to try it again".to_owned();
+                self.note_failure(order.build, why, now, due);
+            }
         } else if self.errand.as_ref().is_none_or(|e| e.order.target != order.target || e.order.push != order.push) {
             self.drop_errand(due);
             self.errand = Some(Errand { order, began: now, attempts: 0, stage: Stage::Again(now) });
@@ -250,6 +259,7 @@ impl RulesMachine {
 
     /// Notes a failure once; the same again is nothing to tell.
     fn note_failure(&mut self, build: Timestamp, reason: String, now: Timestamp, due: &mut Vec<RulesCommand>) {
+        let reason = in_short(&reason);
         let is_known = self.record.failed.as_ref().is_some_and(|last| last.build == build && last.reason == reason);
         if !is_known {
             self.record.failed = Some(RulesFailure { build, reason, at: now });
@@ -342,7 +352,9 @@ impl RulesMachine {
         }
         if view.build == build && self.record.trial.is_none() {
             self.asked = None;
-            if std::mem::take(&mut self.is_untidy) {
+            // Not while a package arrives: its folder is there before this machine hears of it.
+            let arrives = self.errand.as_ref().is_some_and(|errand| errand.stage == Stage::Running);
+            if !arrives && std::mem::take(&mut self.is_untidy) {
                 due.push(RulesCommand::CollectGarbage { keep: self.record.kept() });
             }
             return;
@@ -408,8 +420,7 @@ impl RulesMachine {
 
     fn put_back(&mut self, trial: &RulesTrial, reason: String, now: Timestamp, due: &mut Vec<RulesCommand>) {
         self.record.remember_bad(trial.set.build, trial.push, self.policy.bad_remembered);
-        let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect();
-        self.record.failed = Some(RulesFailure { build: trial.set.build, reason, at: now });
+        self.record.failed = Some(RulesFailure { build: trial.set.build, reason: in_short(&reason), at: now });
         self.end_trial(due);
     }
 }

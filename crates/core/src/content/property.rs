@@ -1,6 +1,6 @@
 //! Whatever happens, in whatever order: the engines end with a set that does what it promises, and the record says which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -60,6 +60,9 @@ struct Host {
     sensor: Option<RulesView>,
     wanted: Option<DesiredRules>,
     dies_after: Option<usize>,
+    /// What was heard while commands were carried out: it comes after them.
+    heard: VecDeque<RulesEvent>,
+    is_busy: bool,
 }
 
 impl Host {
@@ -67,9 +70,20 @@ impl Host {
         let (machine, _) = recover_rules(None, &BTreeSet::new(), RulesPolicy::default(), START);
         let behaviours = (1..).map(build).zip(behaviours.iter().copied()).collect();
         let (durable, folders, pointer, floor) = (None, BTreeSet::new(), None, None);
-        let (sensor, wanted, dies_after) = (None, None, None);
-        let mut host =
-            Self { now: START, behaviours, durable, folders, pointer, floor, machine, sensor, wanted, dies_after };
+        let mut host = Self {
+            now: START,
+            behaviours,
+            durable,
+            folders,
+            pointer,
+            floor,
+            machine,
+            sensor: None,
+            wanted: None,
+            dies_after: None,
+            heard: VecDeque::new(),
+            is_busy: false,
+        };
         host.restart_updater();
         host.start_sensor();
         host
@@ -90,6 +104,7 @@ impl Host {
         let (machine, commands) = recover_rules(self.durable.clone(), &whole, RulesPolicy::default(), self.now);
         self.machine = machine;
         self.dies_after = None;
+        self.heard.clear();
         self.carry_out(commands);
         self.tell_sensor();
     }
@@ -116,8 +131,15 @@ impl Host {
     }
 
     fn event(&mut self, event: RulesEvent) {
-        let commands = self.machine.handle(event, self.now);
-        self.carry_out(commands);
+        self.heard.push_back(event);
+        if std::mem::replace(&mut self.is_busy, true) {
+            return;
+        }
+        while let Some(event) = self.heard.pop_front() {
+            let commands = self.machine.handle(event, self.now);
+            self.carry_out(commands);
+        }
+        self.is_busy = false;
     }
 
     fn carry_out(&mut self, commands: Vec<RulesCommand>) {

@@ -44,7 +44,7 @@ pub enum CheckInRefused {
 enum Quick {
     Gone,
     Changed,
-    Same { desired: Desired, was_silent: bool },
+    Same { desired: Box<Desired>, was_silent: bool },
 }
 
 impl App {
@@ -93,7 +93,7 @@ impl App {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }
-                (desired, CheckInOutcome::Same)
+                (*desired, CheckInOutcome::Same)
             }
             Quick::Changed => {
                 let app = self.clone();
@@ -118,7 +118,7 @@ impl App {
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
             let was_silent = now.since(seen_at) >= silence;
-            let desired = Self::desired(fleet, sensor);
+            let desired = Box::new(Self::desired(fleet, sensor));
             fleet.hear(id, now, has_pulled);
             Quick::Same { desired, was_silent }
         })
