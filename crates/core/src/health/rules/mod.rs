@@ -10,6 +10,8 @@ mod engines;
 mod host;
 mod interfaces;
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,6 @@
 //! Every rule: what opens it, what closes it, and its limit to the second.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
