@@ -1,5 +1,8 @@
 //! A person's hand on a health issue: close, reopen, suppress. What the condition does afterwards, `core` says.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::json;
 use watchpost_core::health::{Issue, IssueStatus, IssueType};
 use watchpost_core::id::{IssueId, SensorId};
