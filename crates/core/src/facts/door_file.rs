@@ -158,4 +158,21 @@ mod tests {
         assert!(reading.complaints.iter().any(|line| line.contains("larger than")));
         assert!(reading.facts.overloaded.is_some(), "a small file still counts");
     }
+
+    #[test]
+    fn the_example_of_the_guide_is_taken_whole() {
+        let guide = include_str!("../../../../docs/operators/fact-door.md");
+        let example = guide.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+        let valid_until: serde_json::Value = serde_json::from_str(example).unwrap();
+        let until: Timestamp = valid_until["validUntil"].as_str().unwrap().parse().unwrap();
+        let file = DoorFile { name: "windows.json".to_owned(), text: example.to_owned() };
+        let reading = read_door(vec![file], until - Duration::from_secs(60));
+        assert_eq!(reading.complaints, Vec::<String>::new());
+        let shown = serde_json::to_value(&reading.facts).unwrap();
+        assert_eq!(shown, valid_until["facts"], "nothing was cut or passed over");
+        assert_eq!(shown.as_object().unwrap().len(), 20, "every field is shown");
+        for field in shown.as_object().unwrap().keys() {
+            assert!(guide.contains(&format!("| `{field}`")), "{field} is explained");
+        }
+    }
 }

@@ -46,6 +46,11 @@ impl Globals {
         })
     }
 
+    /// One issue by its id.
+    pub(super) fn find(&self, id: IssueId) -> Option<GlobalIssueRow> {
+        self.rows().find(|row| row.id == id)
+    }
+
     /// The issues that `source` has opened, open or not.
     pub(super) fn of_source(&self, source: &str) -> GlobalIssues {
         self.issues.get(source).cloned().unwrap_or_default()
@@ -107,7 +112,7 @@ impl App {
         Ok(wakes_at)
     }
 
-    async fn save_global(&self, rows: Vec<GlobalIssueRow>) -> Result<(), AppError> {
+    pub(super) async fn save_global(&self, rows: Vec<GlobalIssueRow>) -> Result<(), AppError> {
         let mut tx = self.begin().await?;
         tx.save_global_issues(&rows).await?;
         tx.commit().await?;

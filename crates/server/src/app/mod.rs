@@ -13,6 +13,7 @@ mod error;
 pub mod evidence;
 pub(crate) mod fleet;
 pub mod global;
+pub mod health;
 #[cfg(test)]
 mod hung_up;
 pub mod own_health;

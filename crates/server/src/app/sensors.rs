@@ -44,7 +44,7 @@ pub enum CheckInRefused {
 enum Quick {
     Gone,
     Changed,
-    Same { desired: Box<Desired>, was_silent: bool },
+    Same { desired: Box<Desired>, is_news: bool },
 }
 
 impl App {
@@ -88,8 +88,8 @@ impl App {
         }
         let (desired, outcome) = match quick {
             Quick::Gone => return (Err(CheckInRefused::Unknown), CheckInOutcome::Refused),
-            Quick::Same { desired, was_silent } => {
-                if was_silent {
+            Quick::Same { desired, is_news } => {
+                if is_news {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }
@@ -115,12 +115,13 @@ impl App {
     fn look_quickly(&self, id: SensorId, report: &Report, has_pulled: bool, now: Timestamp) -> Quick {
         let silence = self.0.policy.contact.stopped_communicating_after;
         self.fleet_mut(|fleet| {
+            let was_late = fleet.note_lateness(id, self.0.ready_at, now, &self.0.policy);
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
-            let was_silent = now.since(seen_at) >= silence;
+            let is_news = was_late || now.since(seen_at) >= silence;
             let desired = Box::new(Self::desired(fleet, sensor));
             fleet.hear(id, now, has_pulled);
-            Quick::Same { desired, was_silent }
+            Quick::Same { desired, is_news }
         })
     }
 

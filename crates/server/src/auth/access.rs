@@ -62,6 +62,8 @@ words! {
     Action: "action" {
         /// Look at sensors, sites, alerts, devices, health issues, releases, rollouts and the server's own state.
         ReadFleet = "fleet.read",
+        /// Close, reopen and suppress health issues.
+        ManageHealth = "health.manage",
         /// Look at the audit log.
         ReadAudit = "audit.read",
         /// Pause and resume rollouts.
@@ -164,7 +166,8 @@ fn needed(action: Action) -> Role {
     match action {
         Action::ReadFleet | Action::OwnSession => Role::Viewer,
         Action::SteerRollouts | Action::ManageAlerts => Role::User,
-        Action::ReadAudit
+        Action::ManageHealth
+        | Action::ReadAudit
         | Action::ManageSensors
         | Action::PublishReleases
         | Action::ReadAccessKey
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(allowed(Role::User), "fleet.read rollouts.steer alerts.manage session.own");
         assert_eq!(
             allowed(Role::Administrator),
-            "fleet.read audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read tokens.manage session.own"
+            "fleet.read health.manage audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read tokens.manage session.own"
         );
     }
 

@@ -2,13 +2,15 @@
 //!
 //! An absent fact opens nothing. Whether it closes: a section that the host no longer reports because its settings no
 //! longer ask for it closes; what nobody has looked at (name resolution, a check of a collector, the operating system,
-//! everything of a sensor process that is down) stays as it was.
+//! everything of a sensor process that is down) stays as it was. A host without any fact speaks in words alone.
 
 mod contact;
 mod door;
 mod engines;
 mod host;
 mod interfaces;
+#[cfg(test)]
+mod property;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,7 @@ use super::catalogue::Scope;
 use super::judge::{settle, suppression_ends};
 use super::outlook::Outlook;
 use super::{Change, IssueStatus, IssueType, Seen};
+use crate::facts::Facts;
 use crate::sensor::{Context, Sensor};
 use crate::time::Timestamp;
 
@@ -32,6 +35,10 @@ fn look<'a>(sensor: &'a Sensor, context: &'a Context<'a>) -> Outlook<'a> {
     interfaces::look(&mut outlook, facts);
     host::look(&mut outlook, facts);
     door::look(&mut outlook, &facts.door);
+    if *facts == Facts::default() {
+        // A host that observes nothing speaks in words alone: a word that it does not say has gone.
+        outlook.unknown.clear();
+    }
     for word in &sensor.report.conditions {
         if let Some(kind) = IssueType::from_word(word).filter(|kind| kind.entry().scope != Scope::Global) {
             // What the control plane sees for itself says more than the host's word for it.
