@@ -5,3 +5,4 @@ mod directory;
 mod full_disk;
 mod kill;
 mod live;
+mod own_health;
