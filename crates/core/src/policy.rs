@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::health::systems::{SYSTEMS, SystemSupport};
+
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
@@ -154,6 +156,20 @@ pub struct HealthPolicy {
     pub name_resolution_failures_percent: u32,
     /// A directory password that expires sooner opens an issue (L: 30 days).
     pub password_expiry_within: Duration,
+    /// A host's clock may differ from the server's by so much (L: “within 5 min” of domain controllers).
+    pub clock_skew: Duration,
+    /// An audit log that does not grow for so long is silent (P: 30 min).
+    pub audit_log_silent_after: Duration,
+    /// An engine that was started must answer within this (P: 5 min).
+    pub engine_answers_within: Duration,
+    /// Processors busier than the reserve allows for so long are an issue (P: 1 min).
+    pub processor_short_after: Duration,
+    /// The end of an operating system's support is announced so long before (P: 180 days).
+    pub system_ends_within: Duration,
+    /// Until when operating systems are supported (L: their makers' pages).
+    pub systems: Vec<SystemSupport>,
+    /// From so many sensors of a domain with the same issue on, the domain has one too that lists them (P: 2).
+    pub domain_issue_from: usize,
 }
 
 impl Default for HealthPolicy {
@@ -163,6 +179,13 @@ impl Default for HealthPolicy {
             configuration_audit_every: days(1),
             name_resolution_failures_percent: 90,
             password_expiry_within: days(30),
+            clock_skew: minutes(5),
+            audit_log_silent_after: minutes(30),
+            engine_answers_within: minutes(5),
+            processor_short_after: minutes(1),
+            system_ends_within: days(180),
+            systems: SYSTEMS.to_vec(),
+            domain_issue_from: 2,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A fact is a state with the instant since when it holds, never a counter: an unchanged host reports the same facts, so
 //! its check-in costs no SQL. What is absent was not observed; it opens nothing and closes nothing by itself.
 
-mod door;
+pub mod door;
+pub mod door_file;
 
 use std::collections::BTreeMap;
 

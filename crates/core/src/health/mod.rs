@@ -1,9 +1,12 @@
 //! Health issues: what is wrong with a sensor, since when, and what a person did about it (B1, B3).
 
 pub mod catalogue;
+pub mod domains;
 pub mod global;
 mod judge;
+mod outlook;
 mod rules;
+pub mod systems;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -90,7 +90,9 @@ fn a_suppression_ends_after_seven_days_open_if_the_condition_holds_else_closed()
         let mut sensor = sensor(true);
         issue(&mut sensor).suppress(until, after(0));
         assert!(!say(&mut sensor, true, week - 1), "suppressed");
-        assert_eq!(next_change(&sensor, after(week - 1)), Some(until));
+        let (policy, catalogue) = (Policy::default(), Catalogue::default());
+        let context = Context { policy: &policy, catalogue: &catalogue, ready_at: None, now: after(week - 1) };
+        assert_eq!(next_change(&sensor, &context), Some(until));
         assert_eq!(say(&mut sensor, holds, week), is_open, "the condition holds: {holds}");
     }
 }

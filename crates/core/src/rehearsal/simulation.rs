@@ -269,7 +269,7 @@ impl<'s> Simulation<'s> {
         for change in health::review(sensor, &context) {
             self.recorder.issue(member.id, &change, now);
         }
-        let next = [status.changes_at, health::next_change(sensor, now)].into_iter().flatten().min();
+        let next = [status.changes_at, health::next_change(sensor, &context)].into_iter().flatten().min();
         member.judged_again_at = next.map(|at| whole_second(at, self.scenario.start)).filter(|at| *at <= self.end);
         if let Some(at) = member.judged_again_at {
             self.queue.push(Reverse((at, Wanted::Judge(index))));

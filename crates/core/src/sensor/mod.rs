@@ -1,5 +1,6 @@
 //! What the control plane knows of one sensor. Status is derived from it and never stored as truth.
 
+mod contacts;
 mod kind;
 mod status;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::sync::Report;
 use crate::time::Timestamp;
 use crate::version::Version;
 
+pub use contacts::Contacts;
 pub use kind::SensorKind;
 pub use status::{Context, Derived, SensorStatus, ServiceStatus, is_watching, sensor_status, service_status};
 
@@ -54,6 +56,9 @@ pub struct Sensor {
     pub last_contact: Option<Timestamp>,
     /// The last check-in that pulled configuration.
     pub last_config_pull: Option<Timestamp>,
+    /// Which of its check-ins came late; forgotten when the control plane starts again.
+    #[serde(skip)]
+    pub contacts: Contacts,
     /// What it reported last.
     pub report: Report,
     /// What the planner remembers of it.
@@ -82,6 +87,7 @@ impl Sensor {
             directory_object: None,
             last_contact: None,
             last_config_pull: None,
+            contacts: Contacts::default(),
             report: Report::default(),
             update: UpdateRecord::default(),
             issues: BTreeMap::new(),

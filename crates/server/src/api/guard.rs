@@ -49,6 +49,12 @@ impl Guarded {
         self.add(Method::POST, MethodFilter::POST, path, action, handler)
     }
 
+    /// Adds a route that changes a thing that is there.
+    #[must_use]
+    pub fn patch<H: Handler<T, Web>, T: 'static>(self, path: &'static str, action: Action, handler: H) -> Self {
+        self.add(Method::PATCH, MethodFilter::PATCH, path, action, handler)
+    }
+
     fn add<H: Handler<T, Web>, T: 'static>(
         mut self,
         method: Method,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use watchpost_core::catalogue::{Catalogue, Release};
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
+use watchpost_core::policy::Policy;
 use watchpost_core::rollout::{Fleet as Sensors, Planner};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
@@ -171,7 +172,9 @@ impl Fleet {
         kept.revision = kept.revision.saturating_add(1);
         let Some(sensor) = self.sensors.get_mut(&id) else { return };
         let (contact, pull) = (sensor.last_contact, sensor.last_config_pull);
+        let contacts = std::mem::take(&mut sensor.contacts);
         *sensor = saved;
+        sensor.contacts = contacts;
         if contact > sensor.last_contact || pull > sensor.last_config_pull {
             sensor.last_contact = sensor.last_contact.max(contact);
             sensor.last_config_pull = sensor.last_config_pull.max(pull);
@@ -204,10 +207,26 @@ impl Fleet {
         self.issue_ids.insert((saved.sensor, saved.kind), saved.id);
     }
 
+    /// Takes one saved issue of a sensor over.
+    pub(super) fn take_issue(&mut self, saved: IssueRow) {
+        self.changes += 1;
+        if let Some(sensor) = self.sensors.get_mut(&saved.sensor) {
+            sensor.issues.insert(saved.kind, saved.issue);
+        }
+    }
+
     /// Takes saved issues of the workspace over.
     pub(super) fn take_saved_global(&mut self, saved: Vec<GlobalIssueRow>) {
         self.changes += 1;
         saved.into_iter().for_each(|row| self.globals.take(row));
+    }
+
+    /// Notes in memory whether a network sensor's check-in is late; says so. Silence before the control plane was
+    /// ready is its own.
+    pub(crate) fn note_lateness(&mut self, id: SensorId, ready_at: Timestamp, now: Timestamp, policy: &Policy) -> bool {
+        let Some(sensor) = self.sensors.get_mut(&id).filter(|sensor| sensor.kind.is_network()) else { return false };
+        let Some(before) = sensor.last_contact else { return false };
+        sensor.contacts.heard(before.max(ready_at), now, policy)
     }
 
     /// Notes a contact in memory alone.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use watchpost_core::health::Issue;
+use watchpost_core::health::domains::{SOURCE, domain_conditions};
 use watchpost_core::health::global::{Condition, GlobalIssues, GlobalKey, next_global_change, review_global};
 use watchpost_core::id::IssueId;
 use watchpost_core::time::Timestamp;
@@ -45,6 +46,11 @@ impl Globals {
         })
     }
 
+    /// One issue by its id.
+    pub(super) fn find(&self, id: IssueId) -> Option<GlobalIssueRow> {
+        self.rows().find(|row| row.id == id)
+    }
+
     /// The issues that `source` has opened, open or not.
     pub(super) fn of_source(&self, source: &str) -> GlobalIssues {
         self.issues.get(source).cloned().unwrap_or_default()
@@ -78,6 +84,15 @@ impl App {
         self.settle_global(self.0.clock.now()).await.map(drop)
     }
 
+    /// Notes what the sensors together say of their domains.
+    pub(super) fn observe_domains(&self) {
+        let conditions = self.fleet_ref(|fleet| {
+            let before = fleet.globals.of_source(SOURCE);
+            domain_conditions(fleet.sensors.values(), &before, &self.0.policy.health)
+        });
+        self.fleet_mut(|fleet| fleet.globals.observed.insert(SOURCE, conditions));
+    }
+
     /// Opens and closes by what was observed; says when to look again. The gate must be held.
     pub(super) async fn settle_global(&self, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
         let (changed, wakes_at) = self.fleet_ref(|fleet| fleet.globals.look(now));
@@ -97,7 +112,7 @@ impl App {
         Ok(wakes_at)
     }
 
-    async fn save_global(&self, rows: Vec<GlobalIssueRow>) -> Result<(), AppError> {
+    pub(super) async fn save_global(&self, rows: Vec<GlobalIssueRow>) -> Result<(), AppError> {
         let mut tx = self.begin().await?;
         tx.save_global_issues(&rows).await?;
         tx.commit().await?;

@@ -10,6 +10,7 @@ pub mod enrollment;
 mod error;
 pub(crate) mod fleet;
 pub mod global;
+pub mod health;
 #[cfg(test)]
 mod hung_up;
 pub mod own_health;

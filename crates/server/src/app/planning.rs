@@ -37,7 +37,7 @@ fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
         if fleet.sensors.get(id).is_none_or(|before| before.issues != sensor.issues) {
             reviewed.insert(*id);
         }
-        let changes_at = [sensor_status(sensor, context).changes_at, next_change(sensor, context.now)];
+        let changes_at = [sensor_status(sensor, context).changes_at, next_change(sensor, context)];
         wakes_at = changes_at.into_iter().chain([wakes_at]).flatten().min();
     }
     Look { sensors, planner, wake, reviewed, wakes_at }
@@ -56,7 +56,9 @@ impl App {
     pub(crate) async fn plan(&self) -> Result<Option<Timestamp>, AppError> {
         let _gate = self.0.gate.lock().await;
         let now = self.0.clock.now();
-        let wakes = [self.plan_sensors(now).await?, self.settle_global(now).await?];
+        let sensors = self.plan_sensors(now).await?;
+        self.observe_domains();
+        let wakes = [sensors, self.settle_global(now).await?];
         Ok(wakes.into_iter().flatten().min())
     }
 

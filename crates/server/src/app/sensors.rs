@@ -39,10 +39,11 @@ pub enum CheckInRefused {
 }
 
 /// What memory alone says to a check-in.
+#[expect(clippy::large_enum_variant, reason = "one of it at a time, on the stack; a box would cost every check-in")]
 enum Quick {
     Gone,
     Changed,
-    Same { desired: Desired, was_silent: bool },
+    Same { desired: Desired, is_news: bool },
 }
 
 impl App {
@@ -79,17 +80,18 @@ impl App {
         let has_pulled = std::mem::take(&mut report.pulled_configuration);
         let silence = self.0.policy.contact.stopped_communicating_after;
         let quick = self.fleet_mut(|fleet| {
+            let was_late = fleet.note_lateness(id, self.0.ready_at, now, &self.0.policy);
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == report) else { return Quick::Changed };
-            let was_silent = now.since(seen_at) >= silence;
+            let is_news = was_late || now.since(seen_at) >= silence;
             let desired = Self::desired(sensor);
             fleet.hear(id, now, has_pulled);
-            Quick::Same { desired, was_silent }
+            Quick::Same { desired, is_news }
         });
         let (desired, outcome) = match quick {
             Quick::Gone => return (Err(CheckInRefused::Unknown), CheckInOutcome::Refused),
-            Quick::Same { desired, was_silent } => {
-                if was_silent {
+            Quick::Same { desired, is_news } => {
+                if is_news {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }

@@ -12,6 +12,8 @@ use watchpost_core::sensor::{
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
+use watchpost_store::GlobalIssueRow;
+
 use super::App;
 use super::fleet::Fleet;
 
@@ -66,12 +68,14 @@ pub struct IssueRow {
     pub kind: IssueType,
     /// Its state.
     pub issue: Issue,
-    /// The sensor it is about.
-    pub sensor: SensorId,
-    /// That sensor's name.
+    /// The sensor it is about; `None`: it is of the workspace.
+    pub sensor: Option<SensorId>,
+    /// That sensor's name; empty for an issue of the workspace.
     pub sensor_name: String,
     /// That sensor's domain.
     pub domain: String,
+    /// What an issue of the workspace is about, such as a domain; empty for one of a sensor.
+    pub subject: String,
 }
 
 /// A view that is shown again while it holds.
@@ -138,17 +142,29 @@ impl App {
     /// All health issues: open ones first, worst and newest first among them.
     #[must_use]
     pub fn health_issues(&self) -> Vec<IssueRow> {
-        let mut rows: Vec<_> = self.fleet_ref(|fleet| fleet.sensors.values().flat_map(|s| issues(fleet, s)).collect());
+        let mut rows: Vec<_> = self.fleet_ref(|fleet| {
+            let of_sensors = fleet.sensors.values().flat_map(|sensor| issues(fleet, sensor));
+            of_sensors.chain(fleet.globals.rows().map(global)).collect()
+        });
         rows.sort_by_key(|row: &IssueRow| {
             (!row.issue.is_open(), std::cmp::Reverse((row.kind.severity(), row.issue.opened_at)))
         });
         rows
     }
 
+    /// The open issues of the workspace itself, worst first.
+    #[must_use]
+    pub fn open_global_issues(&self) -> Vec<IssueRow> {
+        let mut rows: Vec<_> = self.fleet_ref(|fleet| fleet.globals.rows().map(global).collect());
+        rows.retain(|row: &IssueRow| row.issue.is_open());
+        rows.sort_by_key(|row| std::cmp::Reverse(row.kind.severity()));
+        rows
+    }
+
     /// The health issues of one sensor, open ones first.
     #[must_use]
     pub fn issues_of(&self, id: SensorId) -> Vec<IssueRow> {
-        self.health_issues().into_iter().filter(|row| row.sensor == id).collect()
+        self.health_issues().into_iter().filter(|row| row.sensor == Some(id)).collect()
     }
 
     fn row(&self, fleet: &Fleet, sensor: &Sensor, context: &Context<'_>) -> SensorRow {
@@ -182,8 +198,22 @@ fn issues<'a>(fleet: &'a Fleet, sensor: &'a Sensor) -> impl Iterator<Item = Issu
         id: fleet.issue_id(sensor.id, *kind),
         kind: *kind,
         issue: issue.clone(),
-        sensor: sensor.id,
+        sensor: Some(sensor.id),
         sensor_name: sensor.name.clone(),
         domain: sensor.domain.clone(),
+        subject: String::new(),
     })
+}
+
+/// An issue of the workspace as people see it.
+pub(super) fn global(row: GlobalIssueRow) -> IssueRow {
+    IssueRow {
+        id: Some(row.id),
+        kind: row.kind,
+        issue: row.issue,
+        sensor: None,
+        sensor_name: String::new(),
+        domain: String::new(),
+        subject: row.subject,
+    }
 }

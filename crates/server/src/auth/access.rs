@@ -62,6 +62,8 @@ words! {
     Action: "action" {
         /// Look at sensors, sites, health issues, releases, rollouts and the server's own state.
         ReadFleet = "fleet.read",
+        /// Close, reopen and suppress health issues.
+        ManageHealth = "health.manage",
         /// Look at the audit log.
         ReadAudit = "audit.read",
         /// Pause and resume rollouts.
@@ -160,9 +162,11 @@ fn needed(action: Action) -> Role {
     match action {
         Action::ReadFleet | Action::OwnSession => Role::Viewer,
         Action::SteerRollouts => Role::User,
-        Action::ReadAudit | Action::PublishReleases | Action::ReadAccessKey | Action::ManageTokens => {
-            Role::Administrator
-        }
+        Action::ManageHealth
+        | Action::ReadAudit
+        | Action::PublishReleases
+        | Action::ReadAccessKey
+        | Action::ManageTokens => Role::Administrator,
     }
 }
 
@@ -204,7 +208,7 @@ mod tests {
         assert_eq!(allowed(Role::User), "fleet.read rollouts.steer session.own");
         assert_eq!(
             allowed(Role::Administrator),
-            "fleet.read audit.read rollouts.steer releases.publish accessKey.read tokens.manage session.own"
+            "fleet.read health.manage audit.read rollouts.steer releases.publish accessKey.read tokens.manage session.own"
         );
     }
 

@@ -109,7 +109,13 @@ pub fn issue(row: &IssueRow, now: Timestamp) -> IssueView {
         title: row.kind.title().to_owned(),
         severity: words::of_severity(row.kind.severity()),
         open: row.issue.is_open(),
-        sensor: Some((row.sensor.to_string(), row.sensor_name.clone())),
+        sensor: row.sensor.map(|id| (id.to_string(), row.sensor_name.clone())),
+        subject: row.subject.clone(),
+        suppressed: match row.issue.status {
+            IssueStatus::Suppressed { until } => Some(When::new(until, now)),
+            IssueStatus::Open | IssueStatus::Closed => None,
+        },
+        details: if row.issue.details.len() > 1 { row.issue.details.clone() } else { Vec::new() },
         what: sentence(&row.issue.reason),
         advice: row.kind.remediation().join(" "),
         opened: When::new(row.issue.opened_at, now),
@@ -119,8 +125,9 @@ pub fn issue(row: &IssueRow, now: Timestamp) -> IssueView {
 
 /// The colour of the worst open issue, for the badge.
 #[must_use]
-pub fn worst(rows: &[SensorRow]) -> &'static str {
-    let severities = rows.iter().flat_map(|row| row.open_issues.iter().map(|issue| issue.kind.severity()));
+pub fn worst(rows: &[SensorRow], global: &[IssueRow]) -> &'static str {
+    let issues = rows.iter().flat_map(|row| &row.open_issues).chain(global);
+    let severities = issues.map(|issue| issue.kind.severity());
     severities.max().map_or(Tone::Muted, |worst: Severity| words::of_severity(worst).tone).class()
 }
 

@@ -65,6 +65,7 @@ impl<'a> Visit<'a> {
 
     fn shell(&self, section: Section) -> Shell {
         let back = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let global = self.web.app.open_global_issues();
         Shell {
             section,
             theme: theme_of(self.headers),
@@ -72,8 +73,8 @@ impl<'a> Visit<'a> {
             who: self.visitor.name.clone(),
             form_token: self.visitor.form_token.clone(),
             back: back.to_owned(),
-            open_issues: self.fleet.iter().map(|row| row.open_issues.len()).sum(),
-            issue_tone: mapping::worst(&self.fleet),
+            open_issues: self.fleet.iter().map(|row| row.open_issues.len()).sum::<usize>() + global.len(),
+            issue_tone: mapping::worst(&self.fleet, &global),
             may_audit: authorize(&self.visitor.principal, Action::ReadAudit, Resource::Workspace).is_ok(),
             assets: &ASSETS,
         }

@@ -253,6 +253,12 @@ pub struct IssueView {
     pub open: bool,
     /// Id and name of its sensor; `None` for one of the whole workspace.
     pub sensor: Option<(String, String)>,
+    /// What an issue of the workspace is about; empty for one of a sensor.
+    pub subject: String,
+    /// Until when nobody wants to hear of it.
+    pub suppressed: Option<When>,
+    /// What was seen one by one, where there are several.
+    pub details: Vec<String>,
     /// What happened.
     pub what: String,
     /// What to do.

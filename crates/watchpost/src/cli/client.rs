@@ -81,6 +81,11 @@ impl Client {
         self.call(Method::POST, path, body).await
     }
 
+    /// `PATCH /api/v1/{path}`.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
     /// `POST /api/v1/{path}` with a file as its body.
     pub(crate) async fn upload(&self, path: &str, file: tokio::fs::File) -> Result<Value, Failure> {
         self.send(Method::POST, path, |request| request.timeout(UPLOAD_DEADLINE).body(file)).await

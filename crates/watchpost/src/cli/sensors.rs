@@ -64,7 +64,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// One byte of a path segment, percent-encoded where it must be.
-fn encode(byte: u8) -> String {
+pub(super) fn encode(byte: u8) -> String {
     let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if is_plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }

@@ -61,3 +61,57 @@ fn every_entry_says_what_it_is_and_what_to_do() {
         assert_eq!(entry.sensors == Sensors::None, (1400..1500).contains(&entry.id) || entry.id == 1131, "{word}");
     }
 }
+
+/// The catalogue as the tables of the operators' guide.
+fn tables() -> String {
+    let mut text = String::new();
+    for (heading, part) in [
+        ("Identity sensors: the documented types", &[identity::ENTRIES, auditing::ENTRIES][..]),
+        ("Network sensors: the documented messages", &[network::ENTRIES]),
+        ("Our own types of a sensor", &[engine::ENTRIES]),
+        ("Our own types of the control plane", &[server::ENTRIES]),
+    ] {
+        text.push_str(&format!("\n### {heading}\n\n"));
+        text.push_str(
+            "| no. | id | type | title | severity | scope | generation | sensors | opens when | measured by |\n",
+        );
+        text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+        for entry in part.iter().flat_map(|entries| entries.iter()) {
+            let documented = entry.documented.unwrap_or("–");
+            let number = documented.trim_start_matches("identity ").trim_start_matches("network ");
+            let measured = match entry.measured {
+                Measured::By(what) => what.to_owned(),
+                Measured::Door(field) => format!("door only: `{field}`"),
+                Measured::NotYet(why) => format!("nothing yet: {why}"),
+            };
+            let category = entry.category.map(|category| format!(" ({})", category.word())).unwrap_or_default();
+            text.push_str(&format!(
+                "| {number} | {} | `{}` | {} | {}{category} | {} | {} | {} | {} | {measured} |\n",
+                entry.id,
+                entry.word,
+                entry.title,
+                entry.severity.word(),
+                entry.scope.word(),
+                entry.generation.word(),
+                entry.sensors.word(),
+                entry.trigger,
+            ));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_guide_shows_the_catalogue_as_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operators/health-issues.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let marker = "<!-- The tables below are the catalogue; a test compares them with it. -->\n";
+    let (_, shown) = guide.split_once(marker).unwrap();
+    assert!(shown == tables(), "put this below the marker of {path}:\n{}", tables());
+}
+
+#[test]
+fn at_least_fifteen_documented_types_are_measured() {
+    let measured = entries().filter(|e| e.documented.is_some() && matches!(e.measured, Measured::By(_)));
+    assert!(measured.count() >= 15);
+}

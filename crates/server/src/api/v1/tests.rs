@@ -10,7 +10,10 @@ use crate::testing::{A, B, House, call};
 
 /// A path of a route with something in its placeholders.
 fn fill(path: &str) -> String {
-    let path = path.replace("{sensor}", "DC01").replace("{version}", "2.254.1.0");
+    let path = path
+        .replace("{sensor}", "DC01")
+        .replace("{issue}", "iss_00000000000000000000000000")
+        .replace("{version}", "2.254.1.0");
     format!("/api/v1{}", path.replace("{token}", "tok_00000000000000000000000000"))
 }
 
@@ -20,7 +23,7 @@ async fn every_route_lets_in_exactly_whom_it_should() {
     let server = house.start().await;
     let app = server.app();
     let (_, routes) = router(Web { app: app.clone(), is_secure: false });
-    assert_eq!(routes.len(), 18);
+    assert_eq!(routes.len(), 22);
     let console = Principal::console();
     let mut callers = vec![("nobody".to_owned(), String::new(), None)];
     callers.push(("stranger".to_owned(), "Authorization: Bearer wp_nope\r\n".to_owned(), None));

@@ -1,0 +1,89 @@
+//! What the control plane sees for itself: silence, missing pulls, late check-ins, failed updates, old versions.
+
+use std::time::Duration;
+
+use crate::health::outlook::Outlook;
+use crate::health::{IssueType, Seen};
+
+pub(super) fn look(outlook: &mut Outlook<'_>) {
+    silence(outlook);
+    start(outlook);
+    unsteady(outlook);
+    update(outlook);
+    rules(outlook);
+}
+
+fn silence(outlook: &mut Outlook<'_>) {
+    let since = outlook.context.silent_since(outlook.sensor);
+    let policy = outlook.context.policy;
+    let seen = Seen::new(&format!("nothing was heard since {since}"));
+    let at = since + policy.contact.stopped_communicating_after;
+    outlook.see_from(at, IssueType::SensorStoppedCommunicating, seen.clone());
+    let at = since + policy.network.disconnected_message_after;
+    outlook.see_from(at, IssueType::NetworkDisconnected, seen);
+}
+
+fn start(outlook: &mut Outlook<'_>) {
+    let (sensor, context) = (outlook.sensor, outlook.context);
+    let since = context.unpulled_since(sensor);
+    if context.has_not_started(sensor) {
+        let seen = Seen::new(&format!("no configuration was pulled since {since}"));
+        outlook.see(IssueType::SensorServiceFailedToStart, seen);
+    }
+    if sensor.last_contact.is_some() {
+        // “More than” the limit; and it counts only while the host communicates.
+        outlook.wake(since + context.policy.contact.start_failed_after + Duration::from_millis(1));
+        outlook.wake(context.silent_since(sensor) + context.policy.contact.disconnected_after);
+    }
+}
+
+fn unsteady(outlook: &mut Outlook<'_>) {
+    let (contacts, context) = (&outlook.sensor.contacts, outlook.context);
+    if let Some(how) = contacts.instability(context.now, context.policy) {
+        outlook.see(IssueType::UnstableTraffic, Seen::new(&how));
+    }
+    if let Some(at) = contacts.changes_at(context.now, context.policy) {
+        outlook.wake(at);
+    }
+}
+
+fn update(outlook: &mut Outlook<'_>) {
+    let (sensor, context) = (outlook.sensor, outlook.context);
+    if let Some(at) = context.catalogue.changes_at(context.now) {
+        outlook.wake(at);
+    }
+    let failed = sensor.update.standing_failure(context);
+    if let Some(failed) = failed {
+        let went = if failed.reverted { "the host went back" } else { "the host stayed on its version" };
+        let seen = Seen::new(&format!("the update to {} failed and {went}: {}", failed.version, failed.reason));
+        let kind = match (sensor.kind.is_network(), failed.reverted) {
+            (false, _) => IssueType::SensorOutdated,
+            (true, true) => IssueType::UpdateInstallFailed,
+            (true, false) => IssueType::UpdateSendFailed,
+        };
+        outlook.see(kind, seen);
+    }
+    let behind = sensor.version().map_or(0, |version| context.catalogue.releases_behind(version, context.now));
+    let is_said = outlook.found.contains_key(&IssueType::SensorOutdated);
+    if behind >= context.policy.rollout.outdated_from && !is_said {
+        outlook.see(IssueType::SensorOutdated, Seen::new(&format!("it is {behind} releases behind")));
+    }
+}
+
+/// A package that was put back, until a newer one, or the one that is wanted instead, is loaded.
+fn rules(outlook: &mut Outlook<'_>) {
+    let sensor = outlook.sensor;
+    let (report, wanted) = (&sensor.report.rules, &sensor.update.desired.rules);
+    let Some(failed) = &report.failed else { return };
+    let is_other = wanted.as_ref().is_some_and(|wanted| wanted.build != failed.build);
+    let is_over = match report.build {
+        Some(loaded) => {
+            loaded > failed.build || (is_other && wanted.as_ref().map(|wanted| wanted.build) == Some(loaded))
+        }
+        None => false,
+    };
+    if !is_over {
+        let reason = format!("the rules of {} were put back at {}: {}", failed.build, failed.at, failed.reason);
+        outlook.see(IssueType::RulePackageFailed, Seen::new(&reason));
+    }
+}
