@@ -116,7 +116,9 @@ async fn until_trouble(app: &App, what: &str, expected: Option<(Trouble, IssueTy
         IssueType::DirectoryPasswordExpiresSoon,
         IssueType::DirectoryPasswordExpired,
     ];
-    let open = || app.open_global_issues().into_iter().filter(|kind| kinds.contains(kind)).collect::<Vec<_>>();
+    let open = || {
+        app.open_global_issues().into_iter().map(|row| row.kind).filter(|kind| kinds.contains(kind)).collect::<Vec<_>>()
+    };
     let (trouble_expected, issue) = expected.unzip();
     let issues: Vec<_> = issue.into_iter().collect();
     until(app, what, || trouble(app) == trouble_expected && open() == issues).await

@@ -7,3 +7,4 @@ mod full_disk;
 mod kill;
 mod live;
 mod rules;
+mod own_health;

@@ -141,12 +141,6 @@ impl App {
         })
     }
 
-    /// The types of all open issues that are not of one sensor.
-    #[must_use]
-    pub fn open_global_issues(&self) -> Vec<IssueType> {
-        self.fleet_ref(|fleet| fleet.globals.rows().filter(|row| row.issue.is_open()).map(|row| row.kind).collect())
-    }
-
     /// How often the server looks at itself.
     pub(crate) fn own_health_every(&self) -> std::time::Duration {
         self.0.policy.own_health.checked_every

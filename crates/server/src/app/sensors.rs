@@ -41,6 +41,7 @@ pub enum CheckInRefused {
 }
 
 /// What memory alone says to a check-in.
+#[expect(clippy::large_enum_variant, reason = "one of it at a time, on the stack; a box would cost every check-in")]
 enum Quick {
     Gone,
     Changed,
@@ -79,12 +80,13 @@ impl App {
     ) -> (Result<CheckInReply, CheckInRefused>, CheckInOutcome) {
         // That the configuration was pulled is an event, kept as an instant; the rest of a report is a state.
         let has_pulled = std::mem::take(&mut report.pulled_configuration);
-        let mut quick = self.look_quickly(id, &report, has_pulled, now);
+        let was_late = self.fleet_mut(|fleet| fleet.note_lateness(id, self.0.ready_at, now, &self.0.policy));
+        let mut quick = self.look_quickly(id, &report, has_pulled, was_late, now);
         if matches!(quick, Quick::Changed) {
             // What is kept is clean. Who sends the same unclean report again is recognised once it is cleaned.
             report.facts = clean_facts(&report.facts);
             report.rules = clean_rules(&report.rules);
-            quick = self.look_quickly(id, &report, has_pulled, now);
+            quick = self.look_quickly(id, &report, has_pulled, was_late, now);
         }
         let (desired, outcome) = match quick {
             Quick::Gone => return (Err(CheckInRefused::Unknown), CheckInOutcome::Refused),
@@ -112,10 +114,9 @@ impl App {
     }
 
     /// What memory alone says to a report; notes the contact when it is the same as the one before.
-    fn look_quickly(&self, id: SensorId, report: &Report, has_pulled: bool, now: Timestamp) -> Quick {
+    fn look_quickly(&self, id: SensorId, report: &Report, has_pulled: bool, was_late: bool, now: Timestamp) -> Quick {
         let silence = self.0.policy.contact.stopped_communicating_after;
         self.fleet_mut(|fleet| {
-            let was_late = fleet.note_lateness(id, self.0.ready_at, now, &self.0.policy);
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
             let is_news = was_late || now.since(seen_at) >= silence;

@@ -79,7 +79,7 @@ impl App {
         let open = rows.iter().flat_map(|row| &row.open_issues);
         let issues = open.map(|issue| vec![("type", issue.kind.word()), ("severity", issue.kind.severity().word())]);
         registry.register("open_health_issues", "Open health issues by type and severity", counts(issues));
-        let global = self.open_global_issues().into_iter();
+        let global = self.open_global_issues().into_iter().map(|row| row.kind);
         let global = global.map(|kind| vec![("type", kind.word()), ("severity", kind.severity().word())]);
         let help = "Open health issues of the workspace by type and severity";
         registry.register("open_global_issues", help, counts(global));
