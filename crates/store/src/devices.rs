@@ -124,12 +124,7 @@ impl Transaction {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn take_devices(
-        &mut self,
-        sensor: SensorId,
-        word: Taken,
-        devices: &[Device],
-    ) -> Result<u64, StoreError> {
+    pub async fn take_devices(&mut self, sensor: SensorId, word: Taken, devices: &[Device]) -> Result<u64, StoreError> {
         if devices.is_empty() {
             return Ok(0);
         }
@@ -174,9 +169,8 @@ impl Transaction {
         skip: u32,
         limit: u32,
     ) -> Result<BTreeMap<String, Vec<DeviceRow>>, StoreError> {
-        let mut sql = QueryBuilder::new(
-            "SELECT device_key, sensor_id, first_seen, device FROM devices WHERE workspace_id = ",
-        );
+        let mut sql =
+            QueryBuilder::new("SELECT device_key, sensor_id, first_seen, device FROM devices WHERE workspace_id = ");
         sql.push_bind(self.workspace.clone());
         sql.push(" AND device_key IN (SELECT device_key FROM devices WHERE workspace_id = ");
         sql.push_bind(self.workspace.clone());

@@ -50,12 +50,7 @@ pub struct AlertQuery {
 
 impl Fleet {
     /// The sensors that a sensor's id or name, a site's name and a zone's name leave; `None`: all of them.
-    pub(super) fn chosen(
-        &self,
-        sensor: Option<&str>,
-        site: Option<&str>,
-        zone: Option<&str>,
-    ) -> Option<Vec<SensorId>> {
+    pub(super) fn chosen(&self, sensor: Option<&str>, site: Option<&str>, zone: Option<&str>) -> Option<Vec<SensorId>> {
         if sensor.is_none() && site.is_none() && zone.is_none() {
             return None;
         }

@@ -114,12 +114,7 @@ impl App {
     }
 
     /// Saves a batch, in one transaction: how far the stream is taken, and how many alerts and devices were news.
-    async fn save_evidence(
-        &self,
-        sensor: SensorId,
-        batch: Batch,
-        now: Timestamp,
-    ) -> Result<(u64, u64, u64), AppError> {
+    async fn save_evidence(&self, sensor: SensorId, batch: Batch, now: Timestamp) -> Result<(u64, u64, u64), AppError> {
         let rows: Vec<_> = batch.alerts.into_iter().map(|alert| row(sensor, alert, now)).collect();
         let mut tx = self.begin().await?;
         let taken = tx.take_stream(sensor, &batch.stream, batch.through, now).await?;

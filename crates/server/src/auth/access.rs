@@ -164,9 +164,11 @@ fn needed(action: Action) -> Role {
     match action {
         Action::ReadFleet | Action::OwnSession => Role::Viewer,
         Action::SteerRollouts | Action::ManageAlerts => Role::User,
-        Action::ReadAudit | Action::ManageSensors | Action::PublishReleases | Action::ReadAccessKey | Action::ManageTokens => {
-            Role::Administrator
-        }
+        Action::ReadAudit
+        | Action::ManageSensors
+        | Action::PublishReleases
+        | Action::ReadAccessKey
+        | Action::ManageTokens => Role::Administrator,
     }
 }
 

@@ -1,8 +1,10 @@
 //! The operator's commands that talk to a running server over its API.
 
 pub(crate) mod access_key;
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod client;
+pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod output;
 pub(crate) mod rollouts;
