@@ -193,10 +193,10 @@ pub(crate) fn batch(alerts: &[u64], devices: &[u8], stream: &str, through: u64) 
     let alert = |n: &u64| Alert {
         id: format!("{n:032x}"),
         at: T0,
-        engine: if n % 2 == 0 { EngineKind::Sigma } else { EngineKind::Suricata },
+        engine: if n.is_multiple_of(2) { EngineKind::Sigma } else { EngineKind::Suricata },
         rule_id: format!("rule-{n}"),
         rule_title: "Many failed logons".to_owned(),
-        level: if n % 2 == 0 { AlertLevel::High } else { AlertLevel::Low },
+        level: if n.is_multiple_of(2) { AlertLevel::High } else { AlertLevel::Low },
         event: json!({ "TargetUserName": "alice", "IpAddress": "10.0.0.7" }).as_object().unwrap().clone(),
         devices: ["10.0.0.7".to_owned()].into(),
         has_packets: n % 2 == 1,

@@ -43,7 +43,7 @@ pub enum CheckInRefused {
 enum Quick {
     Gone,
     Changed,
-    Same { desired: Desired, was_silent: bool },
+    Same { desired: Box<Desired>, was_silent: bool },
 }
 
 impl App {
@@ -85,7 +85,7 @@ impl App {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }
-                desired
+                *desired
             }
             Quick::Changed => {
                 let app = self.clone();
@@ -106,7 +106,7 @@ impl App {
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
             let was_silent = now.since(seen_at) >= silence;
-            let desired = Self::desired(sensor);
+            let desired = Box::new(Self::desired(sensor));
             fleet.hear(id, now, has_pulled);
             Quick::Same { desired, was_silent }
         })
