@@ -14,10 +14,10 @@ fn alert(house: &House, sensor_number: u8, n: u32) -> AlertRow {
     let alert = Alert {
         id: format!("{n:032x}"),
         at: T0 + SECOND * n,
-        engine: if n % 2 == 0 { EngineKind::Sigma } else { EngineKind::Suricata },
+        engine: if n.is_multiple_of(2) { EngineKind::Sigma } else { EngineKind::Suricata },
         rule_id: "2:7".into(),
         rule_title: "Title “x”".into(),
-        level: if n % 3 == 0 { AlertLevel::High } else { AlertLevel::Low },
+        level: if n.is_multiple_of(3) { AlertLevel::High } else { AlertLevel::Low },
         event: json!({ "name": "value", "count": 7 }).as_object().unwrap().clone(),
         devices: BTreeSet::from(["10.0.0.1".to_owned()]),
         has_packets: n % 2 == 1,
