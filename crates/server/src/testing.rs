@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use watchpost_clock::Clock;
 use watchpost_core::content::{RulesManifest, rules_file_name};
+use watchpost_core::evidence::{Alert, AlertLevel, Batch, Device};
+use watchpost_core::facts::EngineKind;
 use watchpost_core::id::SensorId;
 use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
 use watchpost_core::sync::{DetectionProof, Report, ServiceState};
@@ -198,6 +200,33 @@ pub(crate) fn proven(version: Version, generation: u64, at: Timestamp) -> Report
         engines: std::collections::BTreeMap::new(),
     };
     Report { proof: Some(proof), generation, ..running(version) }
+}
+
+/// A batch with the alerts and the devices of these numbers.
+pub(crate) fn batch(alerts: &[u64], devices: &[u8], stream: &str, through: u64) -> Batch {
+    let alert = |n: &u64| Alert {
+        id: format!("{n:032x}"),
+        at: T0,
+        engine: if n.is_multiple_of(2) { EngineKind::Sigma } else { EngineKind::Suricata },
+        rule_id: format!("rule-{n}"),
+        rule_title: "Many failed logons".to_owned(),
+        level: if n.is_multiple_of(2) { AlertLevel::High } else { AlertLevel::Low },
+        event: json!({ "TargetUserName": "alice", "IpAddress": "10.0.0.7" }).as_object().unwrap().clone(),
+        devices: ["10.0.0.7".to_owned()].into(),
+        has_packets: n % 2 == 1,
+    };
+    let device = |n: &u8| Device {
+        key: format!("02:00:00:00:00:{n:02x}"),
+        addresses: vec![format!("10.0.0.{n}")],
+        hardware: Some(format!("02:00:00:00:00:{n:02x}")),
+        names: vec![format!("PLC-{n}")],
+        serves: ["modbus".to_owned()].into(),
+        first_seen: T0,
+        last_seen: T0,
+        ..Device::default()
+    };
+    let (alerts, devices) = (alerts.iter().map(alert).collect(), devices.iter().map(device).collect());
+    Batch { stream: stream.to_owned(), through, alerts, devices }
 }
 
 /// One call over a connection of its own.

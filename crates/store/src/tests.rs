@@ -1,5 +1,7 @@
 //! The store suite: what is written is read back, what must not happen is refused, and bad rows are named.
 
+mod evidence;
+
 use serde_json::json;
 use watchpost_core::content::RulesManifest;
 use watchpost_core::health::{Hold, Issue, IssueStatus, IssueType};

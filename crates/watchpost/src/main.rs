@@ -48,9 +48,15 @@ enum Command {
     Rules(rules::Args),
     /// Plays a scenario in virtual time.
     Rehearse(rehearse::Args),
-    /// Looks at sensors.
+    /// Looks at sensors and sets how they work.
     #[command(subcommand, after_help = "Example:\n  watchpost sensors list")]
     Sensors(cli::sensors::Command),
+    /// Looks at alerts and says what became of them.
+    #[command(subcommand, after_help = "Example:\n  watchpost alerts list --status new --top 20")]
+    Alerts(cli::alerts::Command),
+    /// Looks at devices.
+    #[command(subcommand, after_help = "Example:\n  watchpost devices list --search 10.0.0.")]
+    Devices(cli::devices::Command),
     /// Looks at rollouts, pauses and resumes them.
     #[command(subcommand, after_help = "Example:\n  watchpost rollouts pause 2.255.1.0 --reason \"change freeze\"")]
     Rollouts(cli::rollouts::Command),
@@ -93,6 +99,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rules(args) => Ok(rules::run(args).await.map(done)?),
         Command::Rehearse(args) => rehearse::run(args).await,
         Command::Sensors(command) => Ok(cli::sensors::run(command).await.map(done)?),
+        Command::Alerts(command) => Ok(cli::alerts::run(command).await.map(done)?),
+        Command::Devices(command) => Ok(cli::devices::run(command).await.map(done)?),
         Command::Rollouts(command) => Ok(cli::rollouts::run(command).await.map(done)?),
         Command::Health(command) => Ok(cli::health::run(command).await.map(done)?),
         Command::Directory(command) => Ok(cli::directory::run(command).await.map(done)?),

@@ -10,8 +10,9 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
+use super::alerts::AlertQuery;
 use crate::auth::browser::Web;
-use crate::testing::{A, House, T0, running};
+use crate::testing::{A, House, T0, batch, running};
 
 /// Points at which a change may be left; every change under test has fewer.
 const POINTS: usize = 60;
@@ -44,6 +45,23 @@ async fn a_host_that_hangs_up_in_the_middle_of_a_check_in_is_heard_the_next_time
         app.check_in(id, report, T0).await.unwrap_or_else(|error| panic!("left at {point}: {error}"));
     }
     assert!(is_done, "a check-in has more than {POINTS} points");
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_up_in_the_middle_of_a_batch_sends_it_again_and_it_is_there_once() {
+    let house = House::new().await;
+    let server = house.start().await;
+    let app = server.app().clone();
+    let id = house.host(&app, 1, false, A).await;
+    let mut is_done = false;
+    for point in 0..POINTS {
+        let batch = batch(&[point as u64 + 1], &[], "a", point as u64 + 1);
+        is_done = leave_at(point, app.take_evidence(id, batch.clone(), T0)).await;
+        let taken = app.take_evidence(id, batch, T0).await;
+        assert_eq!(taken.unwrap_or_else(|error| panic!("left at {point}: {error}")), point as u64 + 1);
+    }
+    assert!(is_done, "a batch has more than {POINTS} points");
+    assert_eq!(app.count_alerts(&AlertQuery::default()).await.unwrap(), POINTS as u64);
 }
 
 #[tokio::test]

@@ -132,6 +132,19 @@ impl Client {
     }
 }
 
+/// A part of an address, percent-encoded where it must be.
+pub(crate) fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let write = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(write).collect()
+}
+
+/// The options of a query that are given.
+pub(crate) fn query(options: &[(&str, Option<&String>)]) -> String {
+    let given = options.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
+    given.collect::<Vec<_>>().join("&")
+}
+
 async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     loop {
@@ -151,7 +164,7 @@ fn refusal(status: StatusCode, answer: &Value) -> Failure {
     let line = format!("{} ({}, operation {})", text("detail"), text("code"), text("operationId"));
     match status.as_u16() {
         404 => Failure::not_found(line),
-        401 | 403 | 409 | 413 | 422 => Failure::refused(line),
+        400 | 401 | 403 | 409 | 413 | 422 => Failure::refused(line),
         _ => Failure::failed(line),
     }
 }

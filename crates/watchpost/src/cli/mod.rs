@@ -1,9 +1,11 @@
 //! The operator's commands that talk to a running server over its API.
 
 pub(crate) mod access_key;
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod client;
 pub(crate) mod directory;
+pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod output;
 pub(crate) mod rollouts;

@@ -33,6 +33,11 @@ impl Output {
         self.output.unwrap_or(usual)
     }
 
+    /// Whether it is printed for people.
+    pub(crate) fn is_table(self) -> bool {
+        self.format() == Format::Table
+    }
+
     /// Prints a list.
     pub(crate) fn list(self, rows: &[Value], columns: &[Column]) -> Result<(), Failure> {
         match self.format() {

@@ -12,7 +12,7 @@ use watchpost_core::id::AlertId;
 use watchpost_core::time::Timestamp;
 
 use super::body;
-use super::paging::{Keyed, bad_query, keyed, link};
+use super::paging::{Keyed, answer, bad_query, keyed, link};
 use crate::api::problem::Problem;
 use crate::app::alerts::{AlertQuery, AlertView};
 use crate::auth::browser::{Caller, Web};
@@ -60,15 +60,13 @@ pub(super) async fn list(
     // One more than the page: whether another follows.
     let mut views = web.app.alerts(&query, page.skip, page.top.saturating_add(1)).await?;
     let is_last = !page.cut(&mut views);
-    let mut answer = json!({ "value": views.iter().map(write).collect::<Vec<_>>() });
-    if options.count == Some(true) {
-        let all = AlertQuery { before: None, ..query };
-        answer["@odata.count"] = json!(web.app.count_alerts(&all).await?);
-    }
-    if let Some(last) = views.last().filter(|_| !is_last) {
-        answer["@odata.nextLink"] = json!(next(&options, page, last.row.id));
-    }
-    Ok(Json(answer))
+    let count = if options.count == Some(true) {
+        Some(web.app.count_alerts(&AlertQuery { before: None, ..query }).await?)
+    } else {
+        None
+    };
+    let next = views.last().filter(|_| !is_last).map(|last| next(&options, page, last.row.id));
+    Ok(Json(answer(views.iter().map(write).collect(), count, next)))
 }
 
 pub(super) async fn show(State(web): State<Web>, Path(alert): Path<String>) -> Result<Json<Value>, Problem> {

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::paging::{bad_query, keyed, link};
+use super::paging::{answer, bad_query, keyed, link};
 use crate::api::problem::Problem;
 use crate::app::devices::{DeviceQuery, DeviceView, SeenBy};
 use crate::auth::browser::Web;
@@ -51,27 +51,23 @@ pub(super) async fn list(
     // One more than the page: whether another follows.
     let mut views = web.app.devices(&query, page.skip, page.top.saturating_add(1)).await?;
     let is_last = !page.cut(&mut views);
-    let mut answer = json!({ "value": views.iter().map(write).collect::<Vec<_>>() });
-    if options.count == Some(true) {
-        let all = DeviceQuery { after: None, ..query };
-        answer["@odata.count"] = json!(web.app.count_devices(&all).await?);
-    }
-    if let Some(last) = views.last().filter(|_| !is_last) {
-        let filters = [("sensor", &options.sensor), ("site", &options.site), ("search", &options.search)];
-        answer["@odata.nextLink"] = json!(link("devices", page, &last.key, &filters));
-    }
-    Ok(Json(answer))
+    let count = if options.count == Some(true) {
+        Some(web.app.count_devices(&DeviceQuery { after: None, ..query }).await?)
+    } else {
+        None
+    };
+    let filters = [("sensor", &options.sensor), ("site", &options.site), ("search", &options.search)];
+    let next = views.last().filter(|_| !is_last).map(|last| link("devices", page, &last.key, &filters));
+    let value = views.iter().map(|view| write(view, summary)).collect();
+    Ok(Json(answer(value, count, next)))
 }
 
 pub(super) async fn show(State(web): State<Web>, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
-    let view = web.app.device(&key).await?;
-    let mut answer = write(&view);
-    answer["sensors"] = json!(view.seen_by.iter().map(write_in_full).collect::<Vec<_>>());
-    Ok(Json(answer))
+    Ok(Json(write(&web.app.device(&key).await?, in_full)))
 }
 
-fn write(view: &DeviceView) -> Value {
-    let sensor = |seen: &SeenBy| json!({ "id": seen.sensor, "name": seen.sensor_name });
+/// A device, with each sensor that saw it as `sensor` writes it.
+fn write(view: &DeviceView, sensor: fn(&SeenBy) -> Value) -> Value {
     json!({
         "key": view.key,
         "addresses": view.addresses,
@@ -83,8 +79,13 @@ fn write(view: &DeviceView) -> Value {
     })
 }
 
+/// Who saw the device.
+fn summary(seen: &SeenBy) -> Value {
+    json!({ "id": seen.sensor, "name": seen.sensor_name })
+}
+
 /// What one sensor says of the device.
-fn write_in_full(seen: &SeenBy) -> Value {
+fn in_full(seen: &SeenBy) -> Value {
     let device = &seen.device;
     json!({
         "id": seen.sensor,

@@ -82,6 +82,16 @@ impl Keyed {
     }
 }
 
+/// A page as Graph answers it.
+pub(super) fn answer(value: Vec<Value>, count: Option<u64>, next: Option<String>) -> Value {
+    let mut answer = json!({ "value": value });
+    if let Some(fields) = answer.as_object_mut() {
+        fields.extend(count.map(|count| ("@odata.count".to_owned(), json!(count))));
+        fields.extend(next.map(|next| ("@odata.nextLink".to_owned(), json!(next))));
+    }
+    answer
+}
+
 /// Where the page after the row `last` is, with the same filters.
 pub(super) fn link(path: &str, page: Keyed, last: &str, filters: &[(&str, &Option<String>)]) -> String {
     let given = filters.iter().filter_map(|(name, value)| Some(format!("&{name}={}", encoded(value.as_ref()?))));

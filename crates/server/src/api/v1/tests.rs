@@ -1,5 +1,7 @@
 //! The API from outside: who may call what, what publishing refuses, and what errors look like.
 
+mod evidence;
+
 use http::{Method, StatusCode};
 use serde_json::json;
 

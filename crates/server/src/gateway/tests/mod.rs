@@ -1,5 +1,6 @@
 //! The gateway against real sensors, against clients that misbehave, and against strangers.
 
+mod evidence;
 mod raw;
 mod seat;
 

@@ -20,6 +20,7 @@ const PACKAGE_BYTES: u64 = 1024;
 /// A server's state, without doors and workers.
 pub(super) struct Seat {
     app: App,
+    store: Store,
     access_key: AccessKey,
     _folder: TempDir,
 }
@@ -37,7 +38,7 @@ impl Seat {
         let online = SigningKey::load(&server.key(DIRECTOR_ONLINE)).unwrap();
         let parts = Parts {
             workspace: store.first_workspace().await.unwrap().unwrap(),
-            store,
+            store: store.clone(),
             clock,
             director: Director::open(&server.director(), online).unwrap(),
             folder: server,
@@ -47,7 +48,7 @@ impl Seat {
             portal: None,
         };
         let app = App::load(parts).await.unwrap();
-        Self { app, access_key: founded.access_key.reveal().parse().unwrap(), _folder: folder }
+        Self { app, store, access_key: founded.access_key.reveal().parse().unwrap(), _folder: folder }
     }
 
     pub(super) fn app(&self) -> App {
@@ -56,6 +57,11 @@ impl Seat {
 
     pub(super) fn secret(&self) -> [u8; 32] {
         *self.access_key.secret.bytes()
+    }
+
+    /// Takes the database away, as a failing disk would.
+    pub(super) async fn lose_store(&self) {
+        self.store.close().await;
     }
 
     /// Forgets a sensor, as removing it will.
