@@ -267,21 +267,6 @@ async fn tokens_settings_releases_rollouts_and_issues_read_back() {
     assert!(matches!(tx.insert_release(&release).await.unwrap_err(), StoreError::Taken(_)));
     assert_eq!(tx.releases().await.unwrap(), [release]);
 
-    let text = br#"{"build":"2026-01-05T00:00:00Z","sigmaExpected":2}"#;
-    let mut rules = RulePackageRow {
-        manifest: RulesManifest::from_slice(text).unwrap(),
-        target: TargetRef { name: "watchpost-rules.cab".into(), sha256: "cd".repeat(32), length: 12 },
-        published_at: T0,
-        pulled_back_at: None,
-    };
-    tx.insert_rule_package(&rules).await.unwrap();
-    assert!(matches!(tx.insert_rule_package(&rules).await.unwrap_err(), StoreError::Taken(_)));
-    let build = rules.manifest.build;
-    tx.pull_back_rule_package(build, T0).await.unwrap();
-    tx.pull_back_rule_package(build, T0 + Duration::from_secs(1)).await.unwrap();
-    rules.pulled_back_at = Some(T0);
-    assert_eq!(tx.rule_packages().await.unwrap(), [rules]);
-
     let mut planner = Planner::default();
     let planned = planner.publish(version, T0).unwrap();
     tx.insert_rollout(&planner.rollouts[&version]).await.unwrap();
@@ -339,6 +324,26 @@ async fn issues_of_the_workspace_read_back_and_two_sources_may_see_the_same() {
     assert_eq!(tx.global_issues().await.unwrap(), [row.clone(), other]);
     let twin = GlobalIssueRow { id: IssueId::from_parts(T0, 3), ..row };
     assert!(tx.save_global_issues(&[twin]).await.is_err(), "one of a type about a subject per source");
+}
+
+#[tokio::test]
+async fn rule_packages_read_back_and_are_pulled_back_once() {
+    let house = house().await;
+    let mut tx = house.store.begin(house.workspace).await.unwrap();
+    let text = br#"{"build":"2026-01-05T00:00:00Z","sigmaExpected":2}"#;
+    let mut rules = RulePackageRow {
+        manifest: RulesManifest::from_slice(text).unwrap(),
+        target: TargetRef { name: "watchpost-rules.cab".into(), sha256: "cd".repeat(32), length: 12 },
+        published_at: T0,
+        pulled_back_at: None,
+    };
+    tx.insert_rule_package(&rules).await.unwrap();
+    assert!(matches!(tx.insert_rule_package(&rules).await.unwrap_err(), StoreError::Taken(_)));
+    let build = rules.manifest.build;
+    tx.pull_back_rule_package(build, T0).await.unwrap();
+    tx.pull_back_rule_package(build, T0 + Duration::from_secs(1)).await.unwrap();
+    rules.pulled_back_at = Some(T0);
+    assert_eq!(tx.rule_packages().await.unwrap(), [rules]);
 }
 
 #[tokio::test]

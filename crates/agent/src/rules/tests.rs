@@ -124,13 +124,17 @@ impl Host {
         asks.extend(rules.desired(Some(self.order(day)), START, START)?);
         loop {
             while let Some(ask) = asks.pop() {
-                self.loaded = match ask {
+                self.loaded = match ask.clone() {
                     Ask::LoadRules { build, folder } => {
                         assert!(folder.join("sigma/a.yml").is_file());
                         Some(build)
                     }
                     Ask::DropRules => None,
-                    other => panic!("{other:?}"),
+                    Ask::Watch
+                    | Ask::Prove { .. }
+                    | Ask::Configure { .. }
+                    | Ask::Evidence
+                    | Ask::EvidenceTaken { .. } => panic!("{ask:?}"),
                 };
                 asks.extend(rules.heard(&self.status(), BASELINE, START)?);
             }

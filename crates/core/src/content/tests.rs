@@ -92,9 +92,9 @@ fn a_package_is_kept_only_when_every_engine_that_runs_has_all_it_promises() {
     assert_eq!(judge(&both, reading(run, 8, 0), Some(reading(down, 0, 0))), Verdict::Wait, "it ran before");
     assert_eq!(judge(&both, reading(run, 8, 0), None), Verdict::Wait);
     assert_eq!(judge(&only, reading(run, 8, 0), Some(reading(starts, 0, 0))), Verdict::Wait);
-    let broken = |verdict| match verdict {
-        Verdict::Broken(why) => why,
-        other => panic!("{other:?}"),
+    let broken = |verdict: Verdict| {
+        let Verdict::Broken(why) = verdict else { panic!("{verdict:?}") };
+        why
     };
     let few = broken(judge(&only, reading(run, 7, 0), None));
     assert_eq!(few, "sigma has loaded 7 rules; the release brings 6 and the package promises 2 more");

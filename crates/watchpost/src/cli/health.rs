@@ -3,7 +3,7 @@
 use serde_json::json;
 use watchpost_core::id::IssueId;
 
-use super::client::Connection;
+use super::client::{Connection, query};
 use super::output::Output;
 use crate::failure::Failure;
 
@@ -65,15 +65,13 @@ pub(crate) struct Filter {
 impl Filter {
     fn path(&self) -> String {
         let parts = [
-            ("status", &self.status),
-            ("severity", &self.severity),
-            ("type", &self.kind),
-            ("scope", &self.scope),
-            ("sensor", &self.sensor),
+            ("status", self.status.as_ref()),
+            ("severity", self.severity.as_ref()),
+            ("type", self.kind.as_ref()),
+            ("scope", self.scope.as_ref()),
+            ("sensor", self.sensor.as_ref()),
         ];
-        let encoded = |text: &String| text.bytes().map(super::sensors::encode).collect::<String>();
-        let given = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
-        format!("healthIssues?{}", given.collect::<Vec<_>>().join("&"))
+        format!("healthIssues?{}", query(&parts))
     }
 }
 

@@ -6,7 +6,7 @@ use watchpost_core::time::Timestamp;
 use super::{Publish, PullBack, Push, SetMode};
 use crate::cli::client::Connection;
 use crate::cli::output::Output;
-use crate::cli::sensors::encode;
+use crate::cli::client::encoded;
 use crate::failure::Failure;
 use crate::release::remote::send;
 
@@ -37,16 +37,12 @@ pub(super) async fn pull_back(args: &PullBack) -> Result<(), Failure> {
 
 pub(super) async fn push(args: &Push) -> Result<(), Failure> {
     let body = json!({ "build": args.build, "reason": args.reason });
-    let path = format!("sensors/{}/rules/push", segment(&args.sensor));
+    let path = format!("sensors/{}/rules/push", encoded(&args.sensor));
     args.output.one(&args.connection.client()?.post(&path, Some(&body)).await?)
 }
 
 pub(super) async fn set_mode(args: &SetMode) -> Result<(), Failure> {
     let body = json!({ "mode": args.mode, "reason": args.reason });
-    let path = format!("sensors/{}/rules/mode", segment(&args.sensor));
+    let path = format!("sensors/{}/rules/mode", encoded(&args.sensor));
     args.output.one(&args.connection.client()?.post(&path, Some(&body)).await?)
-}
-
-fn segment(text: &str) -> String {
-    text.bytes().map(encode).collect()
 }

@@ -17,10 +17,10 @@ fn build(dir: &Path, out: &str) -> Result<(), Failure> {
     }
     let (from, out) = (dir.join("from").display().to_string(), dir.join(out).display().to_string());
     let words = ["rules", "build", "--from", &from, "--build", "2026-01-05T00:00:00Z", "--out", &out];
-    match <Line as clap::Parser>::try_parse_from(words).unwrap().args.command {
-        Command::Build(args) => local::build(&args),
-        other => panic!("{other:?}"),
-    }
+    let Command::Build(args) = <Line as clap::Parser>::try_parse_from(words).unwrap().args.command else {
+        panic!("not a build")
+    };
+    local::build(&args)
 }
 
 fn folder() -> tempfile::TempDir {
