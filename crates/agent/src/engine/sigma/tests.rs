@@ -171,11 +171,8 @@ proptest! {
         let event = AuditEvent::parse(text.as_bytes()).unwrap();
         let rules = any_rules();
         let mut index = Index::of(rules.iter());
-        let product = match event.kind() {
-            event::Kind::Windows(_) => Some("windows"),
-            event::Kind::Other => None,
-            _ => Some("samba"),
-        };
+        let is_windows = matches!(event.kind(), event::Kind::Windows(_));
+        let product = if is_windows { Some("windows") } else { event.kind().samba_type().map(|_| "samba") };
         let is_system = matches!(event.kind(), event::Kind::Windows(event::Channel::System));
         // The whole: every rule whose log source fits, tried in full.
         let fits = |rule: &CompiledRule| {
