@@ -6,5 +6,5 @@ mod evidence;
 mod full_disk;
 mod kill;
 mod live;
-mod rules;
 mod own_health;
+mod rules;

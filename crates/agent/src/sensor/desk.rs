@@ -103,6 +103,16 @@ impl Desk {
         }
     }
 
+    /// Puts the settings of an earlier run in effect.
+    pub(super) async fn begin(&self, kept: InEffect) {
+        let _one_at_a_time = self.changing.lock().await;
+        if kept.generation > 0 {
+            self.board.send_modify(|board| board.in_hand = board.in_hand.saturating_add(1));
+            self.configure(kept).await;
+            self.board.send_modify(|board| board.in_hand = board.in_hand.saturating_sub(1));
+        }
+    }
+
     async fn in_vault<T: Default + Send + 'static>(&self, act: impl FnOnce(&Vault) -> T + Send + 'static) -> T {
         let vault = self.vault.clone();
         tokio::task::spawn_blocking(move || act(&vault)).await.unwrap_or_default()
@@ -220,7 +230,7 @@ impl Desk {
 /// What a rule package says of itself.
 fn promise(package: &Path) -> Result<RulesManifest, String> {
     let path = package.join(DESCRIPTION);
-    let unreadable = |error: &dyn std::error::Error| format!("{} cannot be read: {}", path.display(), in_one_line(error));
-    let text = read_limited(&path, DESCRIPTION_BYTES).map_err(|error| unreadable(&error))?.unwrap_or_default();
-    RulesManifest::from_slice(&text).map_err(|error| unreadable(&error))
+    let unreadable = |why: String| format!("{} cannot be read: {why}", path.display());
+    let text = read_limited(&path, DESCRIPTION_BYTES).map_err(|error| unreadable(error.to_string()))?.unwrap_or_default();
+    RulesManifest::from_slice(&text).map_err(|error| unreadable(in_one_line(&error)))
 }

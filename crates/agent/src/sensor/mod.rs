@@ -3,42 +3,63 @@
 //! It never writes to what it watches, opens no network connection and trusts no line of the log.
 
 pub mod alert;
+mod board;
 pub mod canary;
+mod desk;
 pub mod line;
 pub(crate) mod log;
 pub mod needs;
 pub mod pipeline;
+mod pump;
 pub mod reload;
 mod rotated;
+mod settings;
 pub mod sink;
 pub mod socket;
 pub mod stream;
 pub mod tail;
 pub mod trace;
+mod vault;
 pub mod worker;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use watchpost_clock::Clock;
+use watchpost_core::content::RulesReport;
+use watchpost_core::policy::RetentionPolicy;
 use watchpost_core::release::ReleaseManifest;
 
+use self::desk::Desk;
 use self::needs::NeedsError;
 use self::pipeline::Pipeline;
+use self::settings::InEffect;
 use self::sink::Sink;
 use self::tail::Tail;
+use self::vault::Vault;
 use self::worker::{Command, Worker};
 use crate::engine::sigma::{RulesError, Sigma};
+use crate::engine::suricata::{Suricata, SuricataHandle, SuricataOptions};
 use crate::engine::{Engine, RuleSet};
+use crate::evidence::Folders;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::local::{self, LocalError, SensorStatus};
 
 /// The most commands that wait for the worker.
 const COMMANDS_WAITING: usize = 64;
+/// The most asks of the updater that wait.
+const ORDERS_WAITING: usize = 16;
+/// How long the worker may take to settle when the sensor ends.
+const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
+/// Where the packet engine lives below the host's folder.
+const ENGINE_FOLDER: &str = "engine";
+/// As whom it runs where the sensor is root and setup named nobody.
+const DEFAULT_ENGINE_USER: &str = "nobody";
 
 /// What a sensor is started with.
 #[derive(Clone, Debug)]
@@ -118,7 +139,9 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     std::fs::create_dir_all(&state).map_err(broken)?;
     let _lock = lock(&state)?;
 
-    let mut sigma = Sigma::load(&settings.release.join("rules"))?;
+    let committed = crate::rules::committed_rules(&settings.root);
+    let package = committed.as_ref().map(|committed| committed.folder.as_path());
+    let mut sigma = Sigma::load_all(&desk::folders(&settings.release, package))?;
     report_rules(sigma.rules(), &release);
     let status = SensorStatus {
         rules_loaded: sigma.rules().loaded,
@@ -128,40 +151,94 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     };
     let sink = Sink::open(&state).map_err(broken)?;
     sigma.restore(&sink.counts());
-    let tail = Tail::new(config.audit_log, sink.place());
+    let policy = RetentionPolicy::default();
+    let engine_folder = settings.root.join(ENGINE_FOLDER);
+    let folders = Folders { captures: engine_folder.join("log"), ..Folders::of(&settings.root) };
+    let rules = RulesReport { build: committed.as_ref().map(|committed| committed.build), ..RulesReport::default() };
+    let board = watch::Sender::new(board::Desk { rules, ..board::Desk::default() });
+    let vault = Vault::new(folders, policy.clone(), board.clone(), clock.clone());
+
+    let options = SuricataOptions {
+        user: config.engine_user.clone().unwrap_or_else(|| DEFAULT_ENGINE_USER.to_owned()),
+        packet_bytes: policy.capture_bytes,
+        ..SuricataOptions::new(engine_folder, desk::sources(&settings.release, package))
+    };
+    let suricata = Suricata::spawn(options, clock.clone()).map_err(broken)?;
+    let has_log = config.audit_log.is_some();
+    let tail = Tail::new(config.audit_log.unwrap_or_default(), sink.place());
     let (publish, seen) = watch::channel(SensorStatus { alert_count: sink.alert_count(), ..status });
-    let worker = Worker::new(tail, Pipeline::new(Box::new(sigma)), sink, clock, publish);
-    supervise(worker, &settings.root, seen).await
+    let worker = Worker::new(tail, Pipeline::new(Box::new(sigma)), sink, clock.clone(), publish)
+        .keeping(Box::new(vault.clone()))
+        .watching_log(has_log);
+    let parts = Parts { worker, seen, suricata, vault, board, release, state };
+    parts.live(settings, clock).await
 }
 
-/// Runs the worker on a thread of its own, serves the socket beside it, and ends both on a signal.
-async fn supervise(worker: Worker, root: &Path, seen: watch::Receiver<SensorStatus>) -> Result<(), SensorError> {
-    let broken = |source| SensorError::State { path: root.to_owned(), source };
-    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-    let listener = local::listen(root)?;
-    let (commands, received) = mpsc::sync_channel(COMMANDS_WAITING);
-    let (ended, mut has_ended) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || {
-            worker.run(&received);
-            // Nobody listens any more only when the process is ending anyway.
-            let _ = ended.send(());
-        })
-        .map_err(broken)?;
-    tokio::spawn(socket::serve(listener, seen, commands.clone()));
-    tokio::select! {
-        _ = &mut has_ended => return Err(SensorError::Ended),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Everything that works together in a sensor.
+struct Parts {
+    worker: Worker,
+    seen: watch::Receiver<SensorStatus>,
+    suricata: SuricataHandle,
+    vault: Vault,
+    board: watch::Sender<board::Desk>,
+    release: ReleaseManifest,
+    state: PathBuf,
+}
+
+impl Parts {
+    /// Runs the worker on a thread of its own, everything else beside it, and ends all on a signal.
+    async fn live(mut self, settings: &Settings, clock: Clock) -> Result<(), SensorError> {
+        let broken = |source| SensorError::State { path: settings.root.clone(), source };
+        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+        let listener = local::listen(&settings.root)?;
+        let (commands, received) = mpsc::sync_channel(COMMANDS_WAITING);
+        let (ended, mut has_ended) = oneshot::channel();
+        let worker = self.worker;
+        let watching = std::thread::Builder::new().name("watch".to_owned());
+        watching
+            .spawn(move || {
+                worker.run(&received);
+                // Nobody listens any more only when the process is ending anyway.
+                let _ = ended.send(());
+            })
+            .map_err(broken)?;
+        if let Some(seen) = self.suricata.take_evidence() {
+            tokio::spawn(pump::carry(seen, self.vault.clone(), commands.clone()));
+        }
+        tokio::spawn(pump::retain(self.vault.clone(), clock.clone()));
+        let (to, whole) = watch::channel(self.seen.borrow().clone());
+        let packets = self.suricata.status();
+        tokio::spawn(board::keep(self.seen, packets, self.board.subscribe(), to, clock.clone()));
+        let desk = Arc::new(Desk {
+            release_folder: settings.release.clone(),
+            release: self.release,
+            worker: commands.clone(),
+            suricata: self.suricata,
+            vault: self.vault,
+            board: self.board,
+            clock,
+            changing: tokio::sync::Mutex::default(),
+            state: self.state,
+        });
+        let (orders, inbox) = tokio::sync::mpsc::channel(ORDERS_WAITING);
+        tokio::spawn(desk::serve(Arc::clone(&desk), inbox));
+        tokio::spawn(socket::serve(listener, whole, orders));
+        let kept = InEffect::read(&desk.state);
+        let starting = Arc::clone(&desk);
+        tokio::spawn(async move { starting.begin(kept).await });
+        tokio::select! {
+            _ = &mut has_ended => return Err(SensorError::Ended),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if commands.try_send(Command::Stop).is_ok() {
+            // A worker that cannot settle now settles by reading the same lines again after the next start.
+            let _ = tokio::time::timeout(STOP_PATIENCE, has_ended).await;
+        }
+        let _ = std::fs::remove_file(local::socket_path(&settings.root));
+        Ok(())
     }
-    if commands.try_send(Command::Stop).is_ok() {
-        // A worker that cannot settle now settles by reading the same lines again after the next start.
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(1500), has_ended).await;
-    }
-    let _ = std::fs::remove_file(local::socket_path(root));
-    Ok(())
 }
 
 /// Takes the lock that the sensor holds for its life, and writes its process id there for people.

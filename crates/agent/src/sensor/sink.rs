@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use watchpost_core::evidence::Alert as Foreign;
+
 use super::alert::{Alert, Raised};
 use super::canary::{self, Verdict};
 use super::line::Place;
@@ -153,6 +155,21 @@ impl Sink {
         self.unsettled.extend(ids);
         self.settle(place, counts, is_caught_up, !committed.proofs.is_empty())?;
         Ok(committed)
+    }
+
+    /// Appends alerts of another engine, which keeps its own place: one line each, counted like the others.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing of them is there then.
+    pub fn feed(&mut self, alerts: &[Foreign]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for alert in alerts {
+            serde_json::to_writer(&mut lines, alert)?;
+            lines.push(b'\n');
+        }
+        self.append(&lines)?;
+        self.count = self.count.saturating_add(alerts.len() as u64);
+        Ok(())
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {

@@ -2,16 +2,16 @@
 //!
 //! A client that asks nothing, asks nonsense or does not read is dropped; the watching goes on without it.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::worker::Command;
-use crate::local::{Ask, LineReader, LocalError, SensorStatus, write_line};
+use super::desk::Order;
+use crate::local::{Ask, LineReader, LocalError, Say, SensorStatus, write_line};
 
 /// The most clients at a time: an updater, one that takes over from it, and people with a tool.
 const CLIENTS: usize = 16;
@@ -19,15 +19,15 @@ const CLIENTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves clients for ever.
-pub async fn serve(listener: UnixListener, status: watch::Receiver<SensorStatus>, commands: SyncSender<Command>) {
+pub async fn serve(listener: UnixListener, status: watch::Receiver<SensorStatus>, orders: mpsc::Sender<Order>) {
     let seats = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (status, commands) = (status.clone(), commands.clone());
+                let (status, orders) = (status.clone(), orders.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, status, commands).await {
+                    if let Err(error) = converse(stream, status, orders).await {
                         tracing::debug!(%error, "a client of the local socket was dropped");
                     }
                     drop(seat);
@@ -42,10 +42,17 @@ pub async fn serve(listener: UnixListener, status: watch::Receiver<SensorStatus>
     }
 }
 
+/// Passes an order on; one too many is dropped, and asked for again by whoever needs it.
+fn order(orders: &mpsc::Sender<Order>, order: Order) {
+    if orders.try_send(order).is_err() {
+        tracing::warn!("too much is asked of the sensor at a time; something is dropped");
+    }
+}
+
 async fn converse(
     stream: UnixStream,
     mut status: watch::Receiver<SensorStatus>,
-    commands: SyncSender<Command>,
+    orders: mpsc::Sender<Order>,
 ) -> Result<(), LocalError> {
     let (read, mut write) = stream.into_split();
     let mut asks = LineReader::new(read);
@@ -58,22 +65,25 @@ async fn converse(
         };
         let Some(asked) = next else { return Ok(()) };
         match asked {
-            Some(Ask::Prove { generation }) => {
-                // The status that answers comes through the watch, once the canary has been through.
-                if commands.try_send(Command::Prove(generation)).is_err() {
-                    tracing::warn!(generation, "too many canaries are asked for; this one is dropped");
-                }
+            Some(Ask::Evidence) => {
+                let (to, batch) = oneshot::channel();
+                order(&orders, Order::Evidence(to));
+                let evidence = batch.await.unwrap_or_default();
+                timeout(PATIENCE, write_line(&mut write, &Say::Evidence { evidence }))
+                    .await
+                    .map_err(io::Error::from)??;
             }
+            // The status that answers comes through the watch, once it is done.
             Some(
-                Ask::Configure { .. }
+                ask @ (Ask::Prove { .. }
+                | Ask::Configure { .. }
                 | Ask::LoadRules { .. }
                 | Ask::DropRules
-                | Ask::Evidence
-                | Ask::EvidenceTaken { .. },
-            ) => {}
+                | Ask::EvidenceTaken { .. }),
+            ) => order(&orders, Order::Ask(ask)),
             Some(Ask::Watch) | None => {
                 let line = status.borrow_and_update().clone();
-                timeout(PATIENCE, write_line(&mut write, &line)).await.map_err(std::io::Error::from)??;
+                timeout(PATIENCE, write_line(&mut write, &line)).await.map_err(io::Error::from)??;
             }
         }
         is_asked = true;
@@ -95,17 +105,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("state")).unwrap();
         let (publish, seen) = watch::channel(status());
-        let (commands, received) = std::sync::mpsc::sync_channel(4);
-        tokio::spawn(serve(listen(root.path()).unwrap(), seen, commands));
+        let (orders, mut received) = mpsc::channel(4);
+        tokio::spawn(serve(listen(root.path()).unwrap(), seen, orders));
         let mut link = SensorLink::connect(root.path()).await.unwrap();
         link.ask(&Ask::Watch).await.unwrap();
         assert_eq!(link.next_status().await.unwrap(), Some(status()));
         publish.send_modify(|status| status.alert_count = 1);
         assert_eq!(link.next_status().await.unwrap().unwrap().alert_count, 1);
         link.ask(&Ask::Prove { generation: 9 }).await.unwrap();
-        while !matches!(received.try_recv(), Ok(Command::Prove(9))) {
-            tokio::task::yield_now().await;
-        }
+        assert!(matches!(received.recv().await, Some(Order::Ask(Ask::Prove { generation: 9 }))));
+        link.ask(&Ask::Evidence).await.unwrap();
+        let Some(Order::Evidence(to)) = received.recv().await else { panic!("evidence was not asked for") };
+        to.send("{}".to_owned()).unwrap();
+        assert_eq!(link.next().await.unwrap(), Some(Say::Evidence { evidence: "{}".to_owned() }));
         publish.send_modify(|status| status.ready = true);
         assert!(link.next_status().await.unwrap().unwrap().ready);
     }
@@ -116,8 +128,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("state")).unwrap();
         let (_publish, seen) = watch::channel(status());
-        let (commands, _received) = std::sync::mpsc::sync_channel(4);
-        tokio::spawn(serve(listen(root.path()).unwrap(), seen, commands));
+        let (orders, _received) = mpsc::channel(4);
+        tokio::spawn(serve(listen(root.path()).unwrap(), seen, orders));
         let mut stream = UnixStream::connect(crate::local::socket_path(root.path())).await.unwrap();
         stream.write_all(b"{\"ask\":\"format\"}\n").await.unwrap();
         assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);

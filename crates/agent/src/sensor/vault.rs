@@ -6,51 +6,68 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use watchpost_clock::Clock;
 use watchpost_core::evidence::Alert;
+use watchpost_core::policy::RetentionPolicy;
 
 use super::board::Desk;
 use super::trace::Trace;
 use super::worker::Keep;
 use crate::engine::suricata;
-use crate::evidence::{Evidence, EvidenceError, Recorded};
+use crate::evidence::{Evidence, EvidenceError, Folders, Recorded};
 use crate::updater::in_one_line;
 
 /// The store, and the desk that hears how it goes. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Vault {
-    evidence: Arc<Mutex<Evidence>>,
+    folders: Folders,
+    policy: RetentionPolicy,
+    /// None until the disk lets it be opened.
+    evidence: Arc<Mutex<Option<Evidence>>>,
     desk: watch::Sender<Desk>,
     clock: Clock,
 }
 
 impl Vault {
-    pub(super) fn new(evidence: Evidence, desk: watch::Sender<Desk>, clock: Clock) -> Self {
-        if let Some(why) = evidence.set_aside() {
-            tracing::error!(why, "the evidence store was damaged, was set aside and is begun anew");
-        }
-        let vault = Self { evidence: Arc::new(Mutex::new(evidence)), desk, clock };
+    /// The store in these folders. One that cannot be opened is tried again whenever it is needed.
+    pub(super) fn new(folders: Folders, policy: RetentionPolicy, desk: watch::Sender<Desk>, clock: Clock) -> Self {
+        let vault = Self { folders, policy, evidence: Arc::default(), desk, clock };
         // What an earlier run left waits to be sent.
         let _ = vault.with(|_| Ok(()));
         vault
     }
 
     /// Works on the store, and tells the desk how it is afterwards.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Evidence) -> Result<T, EvidenceError>) -> Result<T, EvidenceError> {
-        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = act(&mut evidence);
-        let (waiting, bytes) = (evidence.waiting().ok(), evidence.bytes());
-        drop(evidence);
+    pub(super) fn with<T>(
+        &self,
+        act: impl FnOnce(&mut Evidence) -> Result<T, EvidenceError>,
+    ) -> Result<T, EvidenceError> {
+        let mut held = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.opened(&mut held).and_then(act);
+        let after = held.as_mut().map(|evidence| (evidence.waiting().ok(), evidence.bytes()));
+        drop(held);
         let now = self.clock.now();
         if let Err(error) = &done {
             tracing::error!("evidence could not be kept: {}", in_one_line(error));
         }
         self.desk.send_if_modified(|desk| {
             let fails_since = done.is_err().then(|| desk.evidence_fails_since.unwrap_or(now));
-            let (waiting, bytes) = (waiting.unwrap_or(desk.evidence_waiting), bytes.unwrap_or(desk.evidence_bytes));
+            let (waiting, bytes) = after.unwrap_or((None, desk.evidence_bytes));
+            let waiting = waiting.unwrap_or(desk.evidence_waiting);
             let is_news = fails_since != desk.evidence_fails_since || waiting != desk.evidence_waiting;
             (desk.evidence_fails_since, desk.evidence_waiting, desk.evidence_bytes) = (fails_since, waiting, bytes);
             is_news
         });
         done
+    }
+
+    fn opened<'a>(&self, held: &'a mut Option<Evidence>) -> Result<&'a mut Evidence, EvidenceError> {
+        if let Some(evidence) = held {
+            return Ok(evidence);
+        }
+        let evidence = Evidence::open(self.folders.clone(), self.policy.clone())?;
+        if let Some(why) = evidence.set_aside() {
+            tracing::error!(why, "the evidence store was damaged, was set aside and is begun anew");
+        }
+        Ok(held.insert(evidence))
     }
 
     /// Keeps what the packet engine saw; the alerts that were not there before.
@@ -71,7 +88,8 @@ impl Keep for Vault {
         if timeline.is_empty() {
             return Ok(());
         }
-        self.with(|evidence| evidence.record(&Recorded { timeline, ..Recorded::default() })).map_err(io::Error::other)?;
+        self.with(|evidence| evidence.record(&Recorded { timeline, ..Recorded::default() }))
+            .map_err(io::Error::other)?;
         Ok(())
     }
 }

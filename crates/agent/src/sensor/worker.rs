@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use watchpost_clock::Clock;
-use watchpost_core::evidence::Sighting;
+use watchpost_core::evidence::{Alert, Sighting};
 use watchpost_core::facts::{EngineFacts, EngineKind, EngineState};
 use watchpost_core::sync::{DetectionProof, EngineProof};
 use watchpost_core::time::Timestamp;
@@ -45,6 +45,8 @@ pub enum Command {
     Prove(u64),
     /// Load these rules beside those in force and swap them in.
     Reload(Reload),
+    /// Pass alerts of another engine on to local tools, and count them.
+    Feed(Vec<Alert>),
     /// Settle and end.
     Stop,
 }
@@ -73,6 +75,8 @@ pub struct Worker {
     clock: Clock,
     status: watch::Sender<SensorStatus>,
     keep: Option<Box<dyn Keep>>,
+    /// Whether there is a log to watch: a network sensor has none.
+    has_log: bool,
     stream: Stream,
     sightings: Vec<Sighting>,
     building: Option<Building>,
@@ -97,6 +101,7 @@ impl Worker {
             clock,
             status,
             keep: None,
+            has_log: true,
             stream: Stream::new(started),
             sightings: Vec::new(),
             building: None,
@@ -116,6 +121,13 @@ impl Worker {
         self
     }
 
+    /// Whether there is a log to watch; without one canaries and rules are as ever.
+    #[must_use]
+    pub fn watching_log(mut self, has_log: bool) -> Self {
+        self.has_log = has_log;
+        self
+    }
+
     /// Watches until told to stop, or until whoever tells has gone.
     pub fn run(mut self, commands: &Receiver<Command>) {
         let engine = self.engine_facts();
@@ -130,6 +142,7 @@ impl Worker {
             match commands.recv_timeout(wait) {
                 Ok(Command::Prove(generation)) => self.prove(generation),
                 Ok(Command::Reload(reload)) => self.reload(reload),
+                Ok(Command::Feed(alerts)) => self.feed(&alerts),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
@@ -184,6 +197,13 @@ impl Worker {
             status.facts.engines.insert(EngineKind::Sigma, engine);
         });
         reload.swapped(rules);
+    }
+
+    /// Alerts that are in the evidence store already. A disk that refuses them is told by what comes next.
+    fn feed(&mut self, alerts: &[Alert]) {
+        if let Err(error) = self.sink.feed(alerts) {
+            self.complain(&error);
+        }
     }
 
     fn engine_facts(&self) -> EngineFacts {
@@ -312,7 +332,7 @@ impl Worker {
         let is_recent = self.not_analysed_at.is_some_and(|at| now.since(at) < CONDITION_LASTS);
         let conditions = (is_recent || was_refused).then(|| NOT_ANALYSED.to_owned()).into_iter().collect();
         let alert_count = self.sink.alert_count();
-        let events = Some(self.stream.facts(now));
+        let events = self.has_log.then(|| self.stream.facts(now));
         let (read, not_analysed) = (self.stream.events_read(), self.stream.not_analysed());
         let is_time_for_counters = now.since(self.counters_sent_at) >= COUNTERS_EVERY;
         let is_sent = self.status.send_if_modified(|status| {

@@ -5,8 +5,8 @@ use watchpost_core::time::Timestamp;
 
 use super::{Publish, PullBack, Push, SetMode};
 use crate::cli::client::Connection;
-use crate::cli::output::Output;
 use crate::cli::client::encoded;
+use crate::cli::output::Output;
 use crate::failure::Failure;
 use crate::release::remote::send;
 
