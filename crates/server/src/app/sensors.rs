@@ -41,7 +41,7 @@ pub enum CheckInRefused {
 enum Quick {
     Gone,
     Changed,
-    Same { desired: Desired, is_news: bool },
+    Same { desired: Box<Desired>, is_news: bool },
 }
 
 impl App {
@@ -75,7 +75,7 @@ impl App {
             let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
             let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == report) else { return Quick::Changed };
             let is_news = was_late || now.since(seen_at) >= silence;
-            let desired = Self::desired(sensor);
+            let desired = Box::new(Self::desired(sensor));
             fleet.hear(id, now, has_pulled);
             Quick::Same { desired, is_news }
         });
@@ -86,7 +86,7 @@ impl App {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }
-                desired
+                *desired
             }
             Quick::Changed => {
                 let app = self.clone();
