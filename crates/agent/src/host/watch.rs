@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use watchpost_core::facts::{HostFacts, OperatingSystem};
+use watchpost_core::facts::door_file::{DOOR_FOLDER, DoorFile, MAX_DOOR_FILE_BYTES, MAX_DOOR_FILES, read_door};
+use watchpost_core::facts::{DoorFacts, HostFacts, OperatingSystem};
 use watchpost_core::policy::ResourcePolicy;
 use watchpost_core::time::Timestamp;
 
@@ -24,6 +25,9 @@ pub struct HostWatch {
     system: Option<OperatingSystem>,
     processors: Option<Processors>,
     found: HostFacts,
+    door: DoorFacts,
+    /// What was complained of last, so that it is said once.
+    complaints: Vec<String>,
 }
 
 /// Ticks of all processors since the host was started.
@@ -38,7 +42,15 @@ impl HostWatch {
     #[must_use]
     pub fn new(root: &Path, policy: ResourcePolicy) -> Self {
         let system = facts::system();
-        Self { root: root.to_owned(), policy, system, processors: None, found: HostFacts::default() }
+        Self {
+            root: root.to_owned(),
+            policy,
+            system,
+            processors: None,
+            found: HostFacts::default(),
+            door: DoorFacts::default(),
+            complaints: Vec::new(),
+        }
     }
 
     /// The control plane said what time it is.
@@ -60,6 +72,25 @@ impl HostWatch {
         let low = u64::from(self.policy.disk_low_percent);
         note(&mut self.found.disk_low_since, free.map(|percent| percent < low), now);
         self.found.system.clone_from(&self.system);
+        self.look_through_door(now);
+    }
+
+    /// Reads what collectors have written down. What has gone stale by the next look is left out then.
+    fn look_through_door(&mut self, now: Timestamp) {
+        let reading = read_door(door_files(&self.root.join(DOOR_FOLDER)), now);
+        if reading.complaints != self.complaints {
+            for complaint in &reading.complaints {
+                tracing::warn!("a collector's facts are not taken: {complaint}");
+            }
+        }
+        self.complaints = reading.complaints;
+        self.door = reading.facts;
+    }
+
+    /// What collectors observed.
+    #[must_use]
+    pub fn door(&self) -> &DoorFacts {
+        &self.door
     }
 
     /// What was found last.
@@ -67,6 +98,24 @@ impl HostWatch {
     pub fn found(&self) -> &HostFacts {
         &self.found
     }
+}
+
+/// The files of collectors, plain ones alone: what is no file, is too large or cannot be read is none.
+fn door_files(folder: &Path) -> Vec<DoorFile> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_door_file(path)).collect();
+    names.sort();
+    let read = |path: &PathBuf| {
+        let bytes = read_limited(path, MAX_DOOR_FILE_BYTES as u64).ok().flatten()?;
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        Some(DoorFile { name, text: String::from_utf8_lossy(&bytes).into_owned() })
+    };
+    names.iter().take(MAX_DOOR_FILES).filter_map(read).collect()
+}
+
+fn is_door_file(path: &Path) -> bool {
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    is_json && std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Since when a condition holds; what could not be looked at stays as it was.

@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use watchpost_clock::Clock;
-use watchpost_core::content::{RulesFailure, RulesManifest};
+use watchpost_core::content::{BUILT_IN_SURICATA_RULES, RulesFailure, RulesManifest};
 use watchpost_core::release::ReleaseManifest;
 use watchpost_core::settings::SensorSettings;
 use watchpost_core::time::Timestamp;
@@ -27,8 +27,6 @@ use crate::updater::in_one_line;
 const DESCRIPTION_BYTES: u64 = 64 * 1024;
 /// The description within a rule package.
 const DESCRIPTION: &str = "rules.json";
-/// The built-in rule of the packet engine's canary.
-const CANARY_RULES: u32 = 1;
 
 /// An ask, and where its answer goes if it has one of its own.
 pub(super) enum Order {
@@ -191,7 +189,11 @@ impl Desk {
         let (events, packets) = promise.map_or((0, 0), |promise| (promise.sigma_expected, promise.suricata_expected));
         let before = self.board.borrow().rules.build;
         let expected = PacketsExpected {
-            loaded_at_least: self.release.suricata_rules_expected.saturating_add(packets).saturating_add(CANARY_RULES),
+            loaded_at_least: self
+                .release
+                .suricata_rules_expected
+                .saturating_add(packets)
+                .saturating_add(BUILT_IN_SURICATA_RULES),
             failed_at_most: 0,
         };
         let captures = self.board.borrow().captures;
@@ -231,6 +233,7 @@ impl Desk {
 fn promise(package: &Path) -> Result<RulesManifest, String> {
     let path = package.join(DESCRIPTION);
     let unreadable = |why: String| format!("{} cannot be read: {why}", path.display());
-    let text = read_limited(&path, DESCRIPTION_BYTES).map_err(|error| unreadable(error.to_string()))?.unwrap_or_default();
+    let text =
+        read_limited(&path, DESCRIPTION_BYTES).map_err(|error| unreadable(error.to_string()))?.unwrap_or_default();
     RulesManifest::from_slice(&text).map_err(|error| unreadable(in_one_line(&error)))
 }

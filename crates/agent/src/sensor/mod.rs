@@ -15,7 +15,7 @@ pub mod reload;
 mod rotated;
 mod settings;
 pub mod sink;
-pub mod socket;
+mod socket;
 pub mod stream;
 pub mod tail;
 pub mod trace;

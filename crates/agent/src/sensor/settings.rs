@@ -16,11 +16,11 @@ const FILE_BYTES: u64 = 64 * 1024;
 /// Settings and their generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub struct InEffect {
+pub(super) struct InEffect {
     /// Their generation; 0: nothing was ever set.
-    pub generation: u64,
+    pub(super) generation: u64,
     /// The whole of them.
-    pub settings: SensorSettings,
+    pub(super) settings: SensorSettings,
 }
 
 fn path(state: &Path) -> PathBuf {
@@ -30,7 +30,7 @@ fn path(state: &Path) -> PathBuf {
 impl InEffect {
     /// Those kept in the folder `state`.
     #[must_use]
-    pub fn read(state: &Path) -> Self {
+    pub(super) fn read(state: &Path) -> Self {
         let text = read_limited(&path(state), FILE_BYTES).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&text).ok().filter(|kept: &Self| kept.settings.validate().is_ok()).unwrap_or_default()
     }
@@ -39,7 +39,7 @@ impl InEffect {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn keep(&self, state: &Path) -> io::Result<()> {
+    pub(super) fn keep(&self, state: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
         Disk::default().replace(&path(state), &text)
     }

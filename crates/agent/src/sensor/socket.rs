@@ -19,7 +19,7 @@ const CLIENTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves clients for ever.
-pub async fn serve(listener: UnixListener, status: watch::Receiver<SensorStatus>, orders: mpsc::Sender<Order>) {
+pub(super) async fn serve(listener: UnixListener, status: watch::Receiver<SensorStatus>, orders: mpsc::Sender<Order>) {
     let seats = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };

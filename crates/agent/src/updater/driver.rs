@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use watchpost_clock::Clock;
+use watchpost_core::content::{Baseline, RulesEvent};
 use watchpost_core::facts::{EngineState, Facts, HostFacts, Measurements};
 use watchpost_core::policy::ResourcePolicy;
 use watchpost_core::settings::SensorSettings;
@@ -23,6 +24,7 @@ use super::versions::{Look, VersionError};
 use crate::host::facts;
 use crate::host::watch::HostWatch;
 use crate::local::{Ask, SensorStatus};
+use crate::rules::{self, Rules, RulesHostError};
 
 /// Everything the machine needs to act on a host.
 pub(super) struct Driver {
@@ -42,6 +44,9 @@ pub(super) struct Driver {
     host: HostWatch,
     courier: Courier,
     settings: Option<Wanted>,
+    rules: Rules,
+    /// How many rules the release that runs brings by itself.
+    baseline: Option<(Release, Baseline)>,
 }
 
 /// The settings that the control plane wants, and which process was told of them.
@@ -62,6 +67,7 @@ impl Driver {
         preparer: Preparer,
         prepared: mpsc::Sender<Event>,
         courier: Courier,
+        rules: Rules,
         clock: Clock,
     ) -> Result<Self, DriverError> {
         let running = supervisor.adopt();
@@ -84,6 +90,8 @@ impl Driver {
             host,
             courier,
             settings: None,
+            rules,
+            baseline: None,
         };
         driver.carry_out(commands).await?;
         Ok(driver)
@@ -129,7 +137,7 @@ impl Driver {
             alert_count: status.map_or(0, |status| status.alert_count),
             settings_generation: status.map_or(0, |status| status.settings_generation),
             facts: self.facts(),
-            rules: status.map(|status| status.rules.clone()).unwrap_or_default(),
+            rules: self.rules.report(),
             operating_system: self.operating_system.clone(),
             ..self.machine.report()
         }
@@ -138,6 +146,7 @@ impl Driver {
     /// What the sensor has observed, and what the updater sees of the host.
     fn facts(&self) -> Facts {
         let mut facts = self.status.as_ref().map(|status| status.facts.clone()).unwrap_or_default();
+        facts.door = self.host.door().clone();
         let seen_by_sensor = facts.host;
         facts.host = HostFacts {
             log_path_fails_since: seen_by_sensor.log_path_fails_since,
@@ -157,6 +166,12 @@ impl Driver {
     #[must_use]
     pub(super) fn is_sending(&self) -> bool {
         self.courier.is_sending()
+    }
+
+    /// Whether a rule package is being fetched.
+    #[must_use]
+    pub(super) fn is_fetching_rules(&self) -> bool {
+        self.rules.is_fetching()
     }
 
     /// A batch of evidence has arrived or not.
@@ -192,11 +207,56 @@ impl Driver {
         self.host.hears_time(reply.server_time, self.clock.now());
         self.courier.reached();
         self.want(&reply.desired);
+        let asks = self.rules.desired(reply.desired.rules.clone(), reply.server_time, self.clock.now())?;
+        self.ask_all(asks);
         self.carry_evidence();
         self.machine.check_in_every(reply.come_back_after);
         let commands = self.machine.raise_time_floor(reply.server_time);
         self.carry_out(commands).await?;
         self.take(Event::DesiredReceived(reply.desired)).await
+    }
+
+    fn ask_all(&self, asks: Vec<Ask>) {
+        asks.into_iter().for_each(|ask| self.supervisor.ask(ask));
+    }
+
+    /// What the engines have loaded, against what the rule package in hand promises.
+    fn hear_rules(&mut self, release: Release) -> Result<(), DriverError> {
+        let Some(status) = &self.status else { return Ok(()) };
+        let baseline = match self.baseline {
+            Some((of, baseline)) if of == release => baseline,
+            Some(_) | None => rules::baseline(&self.installation.versions.folder(release)),
+        };
+        self.baseline = Some((release, baseline));
+        let asks = self.rules.heard(status, baseline, self.clock.now())?;
+        self.ask_all(asks);
+        Ok(())
+    }
+
+    /// Fetching a rule package came to this.
+    ///
+    /// # Errors
+    /// When a decision about it could not be made durable.
+    pub(super) fn rules_fetched(&mut self, event: RulesEvent) -> Result<(), DriverError> {
+        let asks = self.rules.fetched(event, self.clock.now())?;
+        self.ask_all(asks);
+        Ok(())
+    }
+
+    /// Time has passed for rule packages.
+    ///
+    /// # Errors
+    /// When a decision about them could not be made durable.
+    pub(super) fn rules_tick(&mut self) -> Result<(), DriverError> {
+        let asks = self.rules.tick(self.clock.now())?;
+        self.ask_all(asks);
+        Ok(())
+    }
+
+    /// When something is due although nothing is heard.
+    #[must_use]
+    pub(super) fn wakes_at(&self) -> Option<Timestamp> {
+        [self.machine.wakes_at(), self.rules.wakes_at()].into_iter().flatten().min()
     }
 
     /// Takes note of the settings to have; an older generation is refused, as with everything that is desired.
@@ -233,6 +293,8 @@ impl Driver {
             News::Died(death) => {
                 self.courier.sensor_gone();
                 self.engines_are_gone();
+                let asks = self.rules.sensor_gone(self.clock.now())?;
+                self.ask_all(asks);
                 tracing::warn!(%release, ?death, "the sensor is gone");
                 self.take(Event::SensorDied(death)).await
             }
@@ -250,6 +312,7 @@ impl Driver {
         self.status = Some(status);
         self.configure();
         self.carry_evidence();
+        self.hear_rules(release)?;
         self.take(event).await?;
         match proof {
             Some(proof) if self.proof.as_ref() != Some(&proof) => {
@@ -414,6 +477,9 @@ pub(super) enum DriverError {
     /// The folders of the host cannot be used.
     #[error("the host's folders cannot be used")]
     Versions(#[from] VersionError),
+    /// Rule packages cannot be worked with.
+    #[error("rule packages cannot be worked with")]
+    Rules(#[from] RulesHostError),
     /// A decision could not be made durable, so it was not carried out.
     #[error("a decision could not be made durable and was not carried out")]
     Record(#[from] RecordError),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use watchpost_clock::Clock;
+use watchpost_core::content::RulesEvent;
 use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::Event;
@@ -26,6 +27,7 @@ use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::{IdentityError, Slot, Slots};
+use crate::rules::Rules;
 use crate::transport::{Client, Timeouts, TransportError};
 
 /// Events that may wait for the loop.
@@ -133,6 +135,7 @@ struct Session {
     heard: mpsc::Receiver<Heard>,
     replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     delivered: mpsc::Receiver<Delivery>,
+    rules: mpsc::Receiver<RulesEvent>,
     /// What was sent last and is not answered.
     sent: Option<Report>,
     acknowledged: Option<Report>,
@@ -156,6 +159,7 @@ enum Woken {
     Prepared(Event),
     Heard(Heard),
     Delivered(Delivery),
+    Rules(RulesEvent),
     Time,
     Stop,
 }
@@ -175,11 +179,28 @@ impl Session {
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);
-        let driver = Driver::open(installation, supervisor, preparer, to_prepared, courier, clock.clone()).await?;
+        let (to_rules, rules) = mpsc::channel(1);
+        let packages = Rules::open(layout, Disk::default(), &preparer, to_rules, clock.now())?;
+        let driver =
+            Driver::open(installation, supervisor, preparer, to_prepared, courier, packages, clock.clone()).await?;
         let (pace, opened) = (Pace::new(clock.now()), clock.instant());
         let replies = mpsc::channel(1);
         let (sent, acknowledged, waits) = (None, None, None);
-        Ok(Self { clock, client, driver, pace, prepared, heard, replies, delivered, sent, acknowledged, waits, opened })
+        Ok(Self {
+            clock,
+            client,
+            driver,
+            pace,
+            prepared,
+            heard,
+            replies,
+            delivered,
+            rules,
+            sent,
+            acknowledged,
+            waits,
+            opened,
+        })
     }
 
     async fn run(mut self, stop: &mut Stop) -> Result<(), DriverError> {
@@ -195,7 +216,11 @@ impl Session {
                 Woken::Prepared(event) => self.driver.take(event).await?,
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
-                Woken::Time => self.driver.take(Event::Tick).await?,
+                Woken::Rules(event) => self.driver.rules_fetched(event)?,
+                Woken::Time => {
+                    self.driver.rules_tick()?;
+                    self.driver.take(Event::Tick).await?;
+                }
                 Woken::Stop => {
                     tracing::info!("the updater was told to stop, and stops its sensor");
                     self.driver.shut_down().await;
@@ -208,7 +233,7 @@ impl Session {
 
     /// Tells the clock what this process waits for; says until when to wait and how long a stepped clock is held.
     fn before_waiting(&mut self) -> (Timestamp, Option<Duration>) {
-        let until = [self.check_in_at(), self.driver.machine().wakes_at()].into_iter().flatten().min();
+        let until = [self.check_in_at(), self.driver.wakes_at()].into_iter().flatten().min();
         let until = until.unwrap_or(Timestamp::from_millis(i64::MAX));
         let is_starting = self.driver.machine().report().service == ServiceState::Starting;
         let is_waiting = is_starting || self.driver.is_proving();
@@ -219,7 +244,7 @@ impl Session {
             .waits
             .map(|(_, since)| PATIENCE.saturating_sub(instant.saturating_duration_since(since)))
             .filter(|left| !left.is_zero());
-        let is_talking = self.sent.is_some() || self.driver.is_sending();
+        let is_talking = self.sent.is_some() || self.driver.is_sending() || self.driver.is_fetching_rules();
         if is_talking || self.driver.is_preparing() || patience.is_some() {
             self.clock.busy();
         } else {
@@ -235,6 +260,7 @@ impl Session {
             Some(event) = self.prepared.recv() => Woken::Prepared(event),
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
+            Some(event) = self.rules.recv() => Woken::Rules(event),
             () = clock.sleep_until(until) => Woken::Time,
             () = patient(patience) => Woken::Time,
             () = stop.asked() => Woken::Stop,

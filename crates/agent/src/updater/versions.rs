@@ -76,6 +76,12 @@ impl Versions {
         Self { layout, disk }
     }
 
+    /// The folder of a release.
+    #[must_use]
+    pub(crate) fn folder(&self, release: Release) -> PathBuf {
+        self.layout.version(release)
+    }
+
     /// Makes the host's folders if they are not there.
     ///
     /// # Errors

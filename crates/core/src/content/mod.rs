@@ -29,7 +29,7 @@ pub use manifest::{
 };
 pub use order::{RulesMode, RulesOrder};
 pub use record::{RulesPromise, RulesRecord, RulesSet, RulesTrial};
-pub use verdict::{Baseline, EngineReading, RulesView, Verdict, judge_load};
+pub use verdict::{BUILT_IN_SURICATA_RULES, Baseline, EngineReading, RulesView, Verdict, judge_load};
 
 /// The component of a rule package's target.
 pub const RULES_COMPONENT: &str = "rules";

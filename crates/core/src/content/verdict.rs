@@ -16,9 +16,13 @@ pub struct Baseline {
     pub suricata: u32,
 }
 
+/// Rules that the packet engine has whatever a release brings: its canary's.
+pub const BUILT_IN_SURICATA_RULES: u32 = 1;
+
 impl From<&ReleaseManifest> for Baseline {
     fn from(release: &ReleaseManifest) -> Self {
-        Self { sigma: release.rules_expected, suricata: release.suricata_rules_expected }
+        let suricata = release.suricata_rules_expected.saturating_add(BUILT_IN_SURICATA_RULES);
+        Self { sigma: release.rules_expected, suricata }
     }
 }
 
