@@ -58,8 +58,8 @@ fn instant(event: u64, rate: u64) -> anyhow::Result<Timestamp> {
 }
 
 fn address(event: u64) -> String {
-    // A stride that is prime to the number of devices, so that all come in turn and none in order.
-    let device = event.wrapping_mul(1_237) % DEVICES;
+    // One after another is glimpsed, by a stride that is prime to their number: all come in turn, and none in order.
+    let device = (event / PER_SIGHTING).wrapping_mul(1_237) % DEVICES;
     format!("10.20.{}.{}", device / 250, device % 250 + 1)
 }
 
