@@ -4,6 +4,7 @@ pub mod demo;
 pub mod evidence;
 pub mod identity;
 pub mod kill;
+pub mod network;
 pub mod samba;
 pub mod site;
 pub mod tools;

@@ -36,6 +36,10 @@ const SCENARIOS: &[Scenario] = &[
         about: "a real Samba domain: failed logons and a group change raise alerts, a deleted domain controller shows",
     },
     Scenario {
+        name: "network",
+        about: "a network sensor on a real cable: Suricata, real traffic, the cable pulled, the engine stopped, broken rules",
+    },
+    Scenario {
         name: "kill9",
         about: "--kills N --seed S: kill -9 of updater, sensor or server at random instants within demo runs",
     },

@@ -53,6 +53,13 @@ pub enum Ask {
     },
     /// Load the rules of the release alone. The answer is a status.
     DropRules,
+    /// Show what is kept, newest first.
+    Show {
+        /// Of which kind.
+        kind: Kept,
+        /// At most so many, and never more than [`SHOWN_LIMIT`].
+        limit: u32,
+    },
     /// Hand out the next batch of evidence that waits to be sent.
     Evidence,
     /// The control plane has everything up to there.
@@ -64,6 +71,25 @@ pub enum Ask {
     },
 }
 
+/// The most items that one answer shows.
+pub const SHOWN_LIMIT: u32 = 100;
+
+/// What a sensor keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kept {
+    /// Alerts.
+    Alerts,
+    /// Devices.
+    Devices,
+    /// Lines of the timeline.
+    Timeline,
+    /// Files of captured packets.
+    Captures,
+    /// Log files.
+    Logs,
+}
+
 /// What the sensor says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -73,6 +99,11 @@ pub enum Say {
     Evidence {
         /// The batch.
         evidence: String,
+    },
+    /// What it keeps.
+    Shown {
+        /// The items, in the JSON form of their kind.
+        shown: Vec<serde_json::Value>,
     },
     /// How it is.
     Status(Box<SensorStatus>),

@@ -385,6 +385,22 @@ pub struct RetentionPolicy {
     pub device_told_every: Duration,
 }
 
+impl RetentionPolicy {
+    /// The largest share of a disk that evidence takes, in percent (P: the host comes first).
+    const EVIDENCE_PERCENT: u64 = 10;
+    /// The largest share of a disk that captured packets take, in percent (P).
+    const CAPTURE_PERCENT: u64 = 20;
+
+    /// The same on a disk of so many bytes: a small one is not filled with evidence.
+    #[must_use]
+    pub fn on_disk(mut self, bytes: u64) -> Self {
+        let share = |percent: u64| (bytes / 100).saturating_mul(percent);
+        self.evidence_bytes = self.evidence_bytes.min(share(Self::EVIDENCE_PERCENT));
+        self.capture_bytes = self.capture_bytes.min(share(Self::CAPTURE_PERCENT));
+        self
+    }
+}
+
 impl Default for RetentionPolicy {
     fn default() -> Self {
         Self {

@@ -11,10 +11,13 @@ use rusqlite::{Connection, Result, params};
 use watchpost_core::evidence::captures::{self, CaptureFile};
 use watchpost_core::time::Timestamp;
 
+use serde::Serialize;
+
 use super::database::{count, sql};
 
 /// One file of captured packets, as the index has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Capture {
     /// Its name in the folder of captures.
     pub name: String,
@@ -27,7 +30,8 @@ pub struct Capture {
 }
 
 /// One log file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LogFile {
     /// Its name in the folder of logs.
     pub name: String,

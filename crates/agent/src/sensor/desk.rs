@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use watchpost_clock::Clock;
 use watchpost_core::content::{BUILT_IN_SURICATA_RULES, RulesFailure, RulesManifest};
+use watchpost_core::evidence::Device;
 use watchpost_core::release::ReleaseManifest;
 use watchpost_core::settings::SensorSettings;
 use watchpost_core::time::Timestamp;
@@ -19,8 +21,9 @@ use super::settings::InEffect;
 use super::vault::Vault;
 use super::worker::Command;
 use crate::engine::suricata::{Expectation as PacketsExpected, LoadError, RuleSources, SuricataHandle};
+use crate::evidence::{Evidence, EvidenceError, TimelineQuery};
 use crate::host::disk::read_limited;
-use crate::local::Ask;
+use crate::local::{Ask, Kept, SHOWN_LIMIT};
 use crate::updater::in_one_line;
 
 /// The largest description of a rule package that is read.
@@ -34,6 +37,8 @@ pub(super) enum Order {
     Ask(Ask),
     /// A batch of evidence.
     Evidence(oneshot::Sender<String>),
+    /// What is kept.
+    Show(Kept, u32, oneshot::Sender<Vec<Value>>),
 }
 
 /// Everything the desk passes asks to.
@@ -81,6 +86,11 @@ impl Desk {
     async fn obey(&self, order: Order) {
         match order {
             Order::Evidence(to) => self.hand_out(to).await,
+            Order::Show(kind, limit, to) => {
+                let shown = self.in_vault(move |vault| vault.with(|kept| show(kept, kind, limit)).unwrap_or_default());
+                // Whoever asked may have gone.
+                let _ = to.send(shown.await);
+            }
             Order::Ask(Ask::EvidenceTaken { stream, through }) => {
                 self.in_vault(move |vault| vault.with(|evidence| evidence.taken(&stream, through)).is_ok()).await;
             }
@@ -97,7 +107,7 @@ impl Desk {
                 let _one_at_a_time = self.changing.lock().await;
                 self.load(None).await;
             }
-            Order::Ask(Ask::Watch | Ask::Evidence) => {}
+            Order::Ask(Ask::Watch | Ask::Evidence | Ask::Show { .. }) => {}
         }
     }
 
@@ -117,7 +127,7 @@ impl Desk {
     }
 
     async fn hand_out(&self, to: oneshot::Sender<String>) {
-        let next = |vault: &Vault| vault.with(crate::evidence::Evidence::next_batch).ok().flatten();
+        let next = |vault: &Vault| vault.with(Evidence::next_batch).ok().flatten();
         let batch = self.in_vault(next).await.map(|(batch, _)| batch).unwrap_or_default();
         // Whoever asked may have gone; it is handed out again.
         let _ = to.send(batch);
@@ -227,6 +237,32 @@ impl Desk {
         }
         Err(why)
     }
+}
+
+/// What is kept of a kind, newest first.
+fn show(kept: &mut Evidence, kind: Kept, limit: u32) -> Result<Vec<Value>, EvidenceError> {
+    let limit = limit.min(SHOWN_LIMIT);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (from, until) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
+    match kind {
+        Kept::Alerts => json(kept.alerts(from, until, u64::from(limit))?),
+        Kept::Devices => {
+            let mut devices: Vec<Device> = kept.devices().cloned().collect();
+            devices.sort_by(|one, other| (other.last_seen, &one.key).cmp(&(one.last_seen, &other.key)));
+            devices.truncate(most);
+            json(devices)
+        }
+        Kept::Timeline => {
+            let query = TimelineQuery { from, until, before: None, limit: most };
+            json(kept.timeline(&query)?.into_iter().map(|(_, entry)| entry))
+        }
+        Kept::Captures => json(kept.captures()?.into_iter().rev().take(most)),
+        Kept::Logs => json(kept.logs()?.into_iter().take(most)),
+    }
+}
+
+fn json<T: serde::Serialize>(items: impl IntoIterator<Item = T>) -> Result<Vec<Value>, EvidenceError> {
+    Ok(items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
 /// What a rule package says of itself.

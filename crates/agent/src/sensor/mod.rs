@@ -152,6 +152,9 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     let sink = Sink::open(&state).map_err(broken)?;
     sigma.restore(&sink.counts());
     let policy = RetentionPolicy::default();
+    // A disk that cannot be asked is dealt with when it is written.
+    let disk = rustix::fs::statvfs(&settings.root).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+    let policy = policy.on_disk(disk);
     let engine_folder = settings.root.join(ENGINE_FOLDER);
     let folders = Folders { captures: engine_folder.join("log"), ..Folders::of(&settings.root) };
     let rules = RulesReport { build: committed.as_ref().map(|committed| committed.build), ..RulesReport::default() };

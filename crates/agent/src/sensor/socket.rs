@@ -73,6 +73,12 @@ async fn converse(
                     .await
                     .map_err(io::Error::from)??;
             }
+            Some(Ask::Show { kind, limit }) => {
+                let (to, kept) = oneshot::channel();
+                order(&orders, Order::Show(kind, limit, to));
+                let shown = kept.await.unwrap_or_default();
+                timeout(PATIENCE, write_line(&mut write, &Say::Shown { shown })).await.map_err(io::Error::from)??;
+            }
             // The status that answers comes through the watch, once it is done.
             Some(
                 ask @ (Ask::Prove { .. }

@@ -336,6 +336,7 @@ impl Tender {
                 said = listen(&mut self.link, &self.root, self.pid) => match said {
                     Ok(Some(Say::Status(status))) => self.tell(News::Status(status)).await,
                     Ok(Some(Say::Evidence { evidence })) => self.tell(News::Evidence(evidence)).await,
+                    Ok(Some(Say::Shown { .. })) => {}
                     Ok(None) => self.pass_on().await,
                     Err(error) => {
                         tracing::debug!(%self.release, "the sensor's socket: {}", super::error::in_one_line(&error));

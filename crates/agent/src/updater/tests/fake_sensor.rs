@@ -106,7 +106,12 @@ async fn answer(
             }
             Ok(Ok(Some(Ask::Configure { generation, .. }))) => status.settings_generation = generation,
             Ok(Ok(Some(
-                Ask::Prove { .. } | Ask::LoadRules { .. } | Ask::DropRules | Ask::Evidence | Ask::EvidenceTaken { .. },
+                Ask::Show { .. }
+                | Ask::Prove { .. }
+                | Ask::LoadRules { .. }
+                | Ask::DropRules
+                | Ask::Evidence
+                | Ask::EvidenceTaken { .. },
             ))) => {}
             Ok(Ok(None) | Err(_)) => return,
         }
