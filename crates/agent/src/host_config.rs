@@ -36,6 +36,9 @@ pub struct HostConfig {
     /// The audit log (JSON lines) that the sensor watches; a network sensor has none.
     #[serde(default)]
     pub audit_log: Option<PathBuf>,
+    /// Where the sensor writes its logs; `None`: below its folder.
+    #[serde(default)]
+    pub logs_path: Option<PathBuf>,
     /// The user that engines run as where the sensor itself runs as root.
     #[serde(default)]
     pub engine_user: Option<String>,
@@ -134,6 +137,7 @@ mod tests {
             server_key_sha256: "00".repeat(32),
             director_root_sha256: "11".repeat(32),
             audit_log: Some("/var/log/samba/audit.json".into()),
+            logs_path: None,
             engine_user: None,
             delayed: false,
         }

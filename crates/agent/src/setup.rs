@@ -2,7 +2,9 @@
 //! nothing, and one that was cut off goes on.
 
 use std::fmt;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,6 +75,8 @@ pub struct Setup {
     pub zone: Option<String>,
     /// The audit log it watches; needed by identity sensors that stand on what they watch.
     pub audit_log: Option<PathBuf>,
+    /// Where the sensor writes its logs.
+    pub logs_path: Option<PathBuf>,
     /// The user that engines run as.
     pub engine_user: Option<String>,
     /// Whether it asks for the delayed ring.
@@ -151,6 +155,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     let layout = Layout::new(&absolute(&setup.root)?);
     let disk = Disk::default();
     Installation::new(&layout, disk.clone()).versions.make_folders()?;
+    let_engine_pass(layout.root())?;
     let identity = Slots::of_host(layout.root()).read_or_make_cur(clock.now())?;
     let client = Client::new(&server, key.server_key, &identity, Timeouts::default()).map_err(SetupError::Enroll)?;
     let request = EnrollRequest {
@@ -181,12 +186,21 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         server_key_sha256: hex::encode(key.server_key),
         director_root_sha256: hex::encode(key.director_root),
         audit_log: setup.audit_log.as_deref().map(absolute).transpose()?,
+        logs_path: setup.logs_path.as_deref().map(absolute).transpose()?,
         engine_user: setup.engine_user.clone(),
         delayed: setup.delayed,
     };
     // Last: a host with settings is a host that is set up.
     config.write(layout.root())?;
     Ok(reply.sensor_id)
+}
+
+/// Lets everybody pass the host's folder, which shows nobody what is in it: the packet engine runs as somebody else.
+fn let_engine_pass(root: &Path) -> Result<(), SetupError> {
+    let failed = |source| SetupError::Write { path: root.to_owned(), source };
+    let mut mode = fs::metadata(root).map_err(failed)?.permissions();
+    mode.set_mode(mode.mode() | 0o001);
+    fs::set_permissions(root, mode).map_err(failed)
 }
 
 /// Enrols, and asks again for a while when the server is just starting, stopping or out of reach: repeating is harmless.

@@ -51,6 +51,7 @@ impl Host {
             server_key_sha256: String::new(),
             director_root_sha256: String::new(),
             audit_log: Some(host.root().join("audit.json")),
+            logs_path: None,
             engine_user: None,
             delayed: false,
         };

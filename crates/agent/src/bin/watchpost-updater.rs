@@ -91,6 +91,9 @@ struct SetupArguments {
     /// Connect servers).
     #[arg(long)]
     audit_log: Option<PathBuf>,
+    /// Where the sensor writes its logs; below its folder if not named.
+    #[arg(long)]
+    logs_path: Option<PathBuf>,
     /// The user that Suricata runs as where the sensor runs as root.
     #[arg(long, value_name = "USER")]
     engine_user: Option<String>,
@@ -191,6 +194,7 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         site: arguments.site,
         zone: arguments.zone,
         audit_log: arguments.audit_log,
+        logs_path: arguments.logs_path,
         engine_user: arguments.engine_user,
         delayed: arguments.delayed_update,
     };

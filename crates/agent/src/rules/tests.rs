@@ -133,6 +133,7 @@ impl Host {
                     Ask::Watch
                     | Ask::Prove { .. }
                     | Ask::Configure { .. }
+                    | Ask::Show { .. }
                     | Ask::Evidence
                     | Ask::EvidenceTaken { .. } => panic!("{ask:?}"),
                 };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesReport;
-use watchpost_core::facts::{EngineKind, EngineState};
+use watchpost_core::facts::{EngineKind, EngineState, NameResolution};
 use watchpost_core::sync::{DetectionProof, EngineProof};
 use watchpost_core::time::Timestamp;
 
@@ -30,6 +30,10 @@ pub(super) struct Desk {
     pub(super) rules: RulesReport,
     /// Evidence cannot be written since.
     pub(super) evidence_fails_since: Option<Timestamp>,
+    /// The log folder that was asked for cannot be written since.
+    pub(super) log_path_fails_since: Option<Timestamp>,
+    /// How name resolution went over the last full window.
+    pub(super) name_resolution: Option<NameResolution>,
     /// What waits to be sent.
     pub(super) evidence_waiting: u64,
     /// What evidence takes of the disk.
@@ -78,6 +82,8 @@ fn whole(mut status: SensorStatus, packets: &SuricataStatus, desk: &Desk) -> Sen
     status.facts.interfaces.clone_from(&packets.interfaces);
     status.facts.host.settings_refused.clone_from(&desk.settings_refused);
     status.facts.host.evidence_fails_since = desk.evidence_fails_since;
+    status.facts.host.log_path_fails_since = desk.log_path_fails_since;
+    status.facts.name_resolution = desk.name_resolution;
     status.settings_generation = desk.settings_generation;
     status.rules = desk.rules.clone();
     let measured = &mut status.measurements;

@@ -10,6 +10,9 @@ use tracing_subscriber::fmt::time::FormatTime;
 use watchpost_clock::Clock;
 use watchpost_core::policy::RetentionPolicy;
 
+/// The sensor's log within its folder.
+const FILE: &str = "sensor.log";
+
 struct ByClock(Clock);
 
 impl FormatTime for ByClock {
@@ -18,15 +21,31 @@ impl FormatTime for ByClock {
     }
 }
 
-/// Starts logging to the host folder `root`. A host whose log cannot be written is still watched.
-pub(super) fn start(root: &Path, clock: Clock) {
-    write_to(root.join("logs").join("sensor.log"), clock);
+/// The folder of logs that is written: the one asked for, else that of the host folder `root`.
+pub(super) struct Folder {
+    /// Where.
+    pub(super) path: PathBuf,
+    /// Whether another one was asked for and cannot be written.
+    pub(super) is_second_choice: bool,
 }
 
-/// Starts logging to the file at `path`, and to nowhere if it cannot be opened.
-pub(crate) fn write_to(path: PathBuf, clock: Clock) {
+/// Starts logging to the folder that was asked for, or to that of the host folder `root`. A host whose log cannot be
+/// written is still watched.
+pub(super) fn start(root: &Path, wanted: Option<&Path>, clock: &Clock) -> Folder {
+    if let Some(wanted) = wanted
+        && write_to(wanted.join(FILE), clock.clone())
+    {
+        return Folder { path: wanted.to_owned(), is_second_choice: false };
+    }
+    let path = root.join("logs");
+    write_to(path.join(FILE), clock.clone());
+    Folder { path, is_second_choice: wanted.is_some() }
+}
+
+/// Starts logging to the file at `path`; `false`, and nothing is logged, if it cannot be opened.
+pub(crate) fn write_to(path: PathBuf, clock: Clock) -> bool {
     let policy = RetentionPolicy::default();
-    let Ok(file) = BoundedFile::open(path, policy.log_file, policy.log_files) else { return };
+    let Ok(file) = BoundedFile::open(path, policy.log_file, policy.log_files) else { return false };
     let subscriber = tracing_subscriber::fmt()
         .json()
         .with_timer(ByClock(clock))
@@ -35,6 +54,7 @@ pub(crate) fn write_to(path: PathBuf, clock: Clock) {
         .finish();
     // Only the first subscriber of a process counts; a test may have set one.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    true
 }
 
 /// A file that starts anew when it is full; those before are `….log.1`, the youngest, to `….log.9`.

@@ -8,6 +8,7 @@ pub mod canary;
 mod desk;
 pub mod line;
 pub(crate) mod log;
+mod names;
 pub mod needs;
 pub mod pipeline;
 mod pump;
@@ -122,15 +123,19 @@ impl SensorError {
 pub async fn run(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     // The sensor has no timer of the clock's: it wakes by the log and by its socket.
     clock.idle_until(None);
-    log::start(&settings.root, clock.clone());
-    let ended = start(settings, clock).await;
+    let wanted = HostConfig::read(&settings.root).ok().and_then(|config| config.logs_path);
+    let logs = log::start(&settings.root, wanted.as_deref(), &clock);
+    if logs.is_second_choice {
+        tracing::error!(?wanted, "the log folder that was asked for cannot be written");
+    }
+    let ended = start(settings, &logs, clock).await;
     if let Err(error) = &ended {
         tracing::error!(error = %one_line(error), exit_code = error.exit_code(), "the sensor does not run");
     }
     ended
 }
 
-async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
+async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<(), SensorError> {
     let release = needs::read_release(&settings.release)?;
     needs::check(release.needs, needs::open_files_allowed())?;
     let config = HostConfig::read(&settings.root)?;
@@ -156,10 +161,14 @@ async fn start(settings: &Settings, clock: Clock) -> Result<(), SensorError> {
     let disk = rustix::fs::statvfs(&settings.root).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
     let policy = policy.on_disk(disk);
     let engine_folder = settings.root.join(ENGINE_FOLDER);
-    let folders = Folders { captures: engine_folder.join("log"), ..Folders::of(&settings.root) };
+    let folders = Folders { captures: engine_folder.join("log"), logs: logs.path.clone(), state: state.clone() };
     let rules = RulesReport { build: committed.as_ref().map(|committed| committed.build), ..RulesReport::default() };
-    let board = watch::Sender::new(board::Desk { rules, ..board::Desk::default() });
-    let vault = Vault::new(folders, policy.clone(), board.clone(), clock.clone());
+    let log_path_fails_since = logs.is_second_choice.then(|| clock.now());
+    let board = watch::Sender::new(board::Desk { rules, log_path_fails_since, ..board::Desk::default() });
+    let (names, wanted) = tokio::sync::mpsc::channel(names::WAITING);
+    let vault = Vault::new(folders, policy.clone(), board.clone(), names, clock.clone());
+    let asked = names::resolve(wanted, vault.clone(), board.clone(), clock.clone(), names::by_resolver);
+    tokio::spawn(asked);
 
     let options = SuricataOptions {
         user: config.engine_user.clone().unwrap_or_else(|| DEFAULT_ENGINE_USER.to_owned()),

@@ -1,11 +1,12 @@
 //! The evidence store as the sensor's parts share it: one at a time, and a disk that refuses is told, not survived silently.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use watchpost_clock::Clock;
-use watchpost_core::evidence::Alert;
+use watchpost_core::evidence::{Alert, Sighting};
 use watchpost_core::policy::RetentionPolicy;
 
 use super::board::Desk;
@@ -23,13 +24,21 @@ pub(super) struct Vault {
     /// None until the disk lets it be opened.
     evidence: Arc<Mutex<Option<Evidence>>>,
     desk: watch::Sender<Desk>,
+    /// Where addresses go whose names are wanted.
+    names: mpsc::Sender<IpAddr>,
     clock: Clock,
 }
 
 impl Vault {
     /// The store in these folders. One that cannot be opened is tried again whenever it is needed.
-    pub(super) fn new(folders: Folders, policy: RetentionPolicy, desk: watch::Sender<Desk>, clock: Clock) -> Self {
-        let vault = Self { folders, policy, evidence: Arc::default(), desk, clock };
+    pub(super) fn new(
+        folders: Folders,
+        policy: RetentionPolicy,
+        desk: watch::Sender<Desk>,
+        names: mpsc::Sender<IpAddr>,
+        clock: Clock,
+    ) -> Self {
+        let vault = Self { folders, policy, evidence: Arc::default(), desk, names, clock };
         // What an earlier run left waits to be sent.
         let _ = vault.with(|_| Ok(()));
         vault
@@ -70,9 +79,20 @@ impl Vault {
         Ok(held.insert(evidence))
     }
 
+    /// Asks for the names of devices that gave none. One too many is asked for with its next sighting.
+    fn ask_names(&self, seen: &[Sighting]) {
+        let nameless = seen.iter().filter(|sighting| sighting.name.is_none());
+        for address in nameless.filter_map(|sighting| sighting.address.as_ref()?.parse().ok()) {
+            if self.names.try_send(address).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Keeps what the packet engine saw; the alerts that were not there before.
     pub(super) fn record(&self, seen: &Recorded) -> Result<Vec<Alert>, EvidenceError> {
         let fresh = self.with(|evidence| evidence.record(seen))?;
+        self.ask_names(&seen.sightings);
         Ok(seen.alerts.iter().filter(|alert| fresh.contains(&alert.id)).cloned().collect())
     }
 }
@@ -82,6 +102,7 @@ impl Keep for Vault {
         let alerts = trace.alerts.iter().map(|traced| traced.alert.clone()).collect();
         let seen = Recorded { alerts, sightings: trace.sightings.clone(), timeline: Vec::new() };
         let fresh = self.with(|evidence| evidence.record(&seen)).map_err(io::Error::other)?;
+        self.ask_names(&seen.sightings);
         // Of a replay only what is new has a line of its own.
         let lines = trace.alerts.iter().filter(|traced| fresh.contains(&traced.alert.id));
         let timeline: Vec<_> = lines.map(|traced| traced.entry.clone()).collect();

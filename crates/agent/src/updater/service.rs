@@ -80,7 +80,8 @@ pub enum ServiceError {
 pub async fn run(options: Options) -> Result<(), ServiceError> {
     options.clock.busy();
     let layout = Layout::new(&options.root);
-    crate::sensor::log::write_to(layout.log(), options.clock.clone());
+    // A host whose log cannot be written is still kept up to date.
+    let _ = crate::sensor::log::write_to(layout.log(), options.clock.clone());
     let config = HostConfig::read(&options.root)?;
     let Some(_lock) = lock::take(&layout.updater_lock())? else {
         return Err(ServiceError::Running(options.root));

@@ -21,6 +21,10 @@ pub struct DeviceView {
     pub names: BTreeSet<String>,
     /// Its hardware address.
     pub hardware: Option<String>,
+    /// Protocols that any sensor saw it asked in.
+    pub serves: BTreeSet<String>,
+    /// Protocols that any sensor saw it ask in.
+    pub uses: BTreeSet<String>,
     /// When any sensor first saw it.
     pub first_seen: Timestamp,
     /// When any sensor last saw it.
@@ -110,6 +114,8 @@ fn view(fleet: &Fleet, key: String, rows: Vec<DeviceRow>) -> DeviceView {
         addresses: each().flat_map(|device| device.addresses.iter().cloned()).collect(),
         names: each().flat_map(|device| device.names.iter().cloned()).collect(),
         hardware: each().find_map(|device| device.hardware.clone()),
+        serves: each().flat_map(|device| device.serves.iter().cloned()).collect(),
+        uses: each().flat_map(|device| device.uses.iter().cloned()).collect(),
         first_seen: each().map(|device| device.first_seen).min().unwrap_or_default(),
         last_seen: each().map(|device| device.last_seen).max().unwrap_or_default(),
         key,

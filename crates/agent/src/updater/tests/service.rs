@@ -73,6 +73,7 @@ impl World {
             site: None,
             zone: None,
             audit_log: Some(self.folder.path().join("audit.jsonl")),
+            logs_path: None,
             engine_user: None,
             delayed: false,
         }

@@ -73,6 +73,8 @@ fn write(view: &DeviceView, sensor: fn(&SeenBy) -> Value) -> Value {
         "addresses": view.addresses,
         "names": view.names,
         "hardware": view.hardware,
+        "serves": view.serves,
+        "uses": view.uses,
         "firstSeen": view.first_seen,
         "lastSeen": view.last_seen,
         "sensors": view.seen_by.iter().map(sensor).collect::<Vec<_>>(),
