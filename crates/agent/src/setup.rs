@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -22,6 +23,8 @@ use crate::identity::{IdentityError, Slots};
 use crate::transport::{Client, Timeouts, TransportError};
 use crate::updater::{Installation, Layout, VersionError};
 
+/// The user that the packet engine runs as where setup may make one.
+const ENGINE_USER: &str = "watchpost-engine";
 /// The largest image root that is taken.
 const IMAGE_ROOT_BYTES: u64 = 512 * 1024;
 /// The largest file an access key is read from.
@@ -187,12 +190,29 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         director_root_sha256: hex::encode(key.director_root),
         audit_log: setup.audit_log.as_deref().map(absolute).transpose()?,
         logs_path: setup.logs_path.as_deref().map(absolute).transpose()?,
-        engine_user: setup.engine_user.clone(),
+        engine_user: setup.engine_user.clone().or_else(own_engine_user),
         delayed: setup.delayed,
     };
     // Last: a host with settings is a host that is set up.
     config.write(layout.root())?;
     Ok(reply.sensor_id)
+}
+
+/// A user for the packet engine alone, made if it is not there: what runs as `nobody` beside it may not reach it. None
+/// where this service may not make users; the sensor's own default holds then.
+fn own_engine_user() -> Option<String> {
+    let is_there = || nix::unistd::User::from_name(ENGINE_USER).ok().flatten().is_some();
+    if !nix::unistd::Uid::effective().is_root() {
+        return None;
+    }
+    if !is_there() {
+        let mut add = std::process::Command::new("useradd");
+        add.args(["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ENGINE_USER]);
+        add.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Two setups at once may both try; only whether it is there counts.
+        let _ = add.status();
+    }
+    is_there().then(|| ENGINE_USER.to_owned())
 }
 
 /// Lets everybody pass the host's folder, which shows nobody what is in it: the packet engine runs as somebody else.

@@ -59,6 +59,8 @@ pub struct Recorded {
     pub sightings: Vec<Sighting>,
     /// Entries of the timeline, oldest first.
     pub timeline: Vec<TimelineEntry>,
+    /// The timeline's entries of these alerts, in the same order; one is written only if its alert is new.
+    pub alert_lines: Vec<TimelineEntry>,
 }
 
 /// What a retention run dropped.
@@ -134,7 +136,8 @@ impl Evidence {
         let alerts = recorded.alerts.iter().map(PackedAlert::of).collect::<serde_json::Result<Vec<_>>>()?;
         let blocks = block::pack(&recorded.timeline);
         recorded.sightings.iter().for_each(|sighting| self.devices.see(sighting));
-        let incoming = Incoming::of(&alerts, &blocks);
+        let lines = block::pack(&recorded.alert_lines);
+        let incoming = Incoming::of(&alerts, &[blocks.as_slice(), lines.as_slice()].concat());
         if incoming.bytes > self.division.at_once {
             return Err(EvidenceError::TooMuch { bytes: incoming.bytes, limit: self.division.at_once });
         }
@@ -144,6 +147,10 @@ impl Evidence {
         let fresh = self.write(&incoming, |db, ledger| {
             let fresh = rows::insert_alerts(db, &mut ledger.stream, &alerts)?;
             rows::append(db, &mut ledger.span, &blocks)?;
+            let of_new =
+                recorded.alerts.iter().zip(&recorded.alert_lines).filter(|(alert, _)| fresh.contains(&alert.id));
+            let of_new: Vec<TimelineEntry> = of_new.map(|(_, line)| line.clone()).collect();
+            rows::append(db, &mut ledger.span, &block::pack(&of_new))?;
             Ok(fresh)
         })?;
         Ok(fresh.into_iter().collect())

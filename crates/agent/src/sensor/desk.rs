@@ -5,12 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use watchpost_clock::Clock;
 use watchpost_core::content::{BUILT_IN_SURICATA_RULES, RulesFailure, RulesManifest};
 use watchpost_core::evidence::Device;
+use watchpost_core::facts::EngineState;
 use watchpost_core::release::ReleaseManifest;
 use watchpost_core::settings::SensorSettings;
 use watchpost_core::time::Timestamp;
@@ -20,7 +22,7 @@ use super::reload::{Expectation as EventsExpected, Reload, Reloaded};
 use super::settings::InEffect;
 use super::vault::Vault;
 use super::worker::Command;
-use crate::engine::suricata::{Expectation as PacketsExpected, LoadError, RuleSources, SuricataHandle};
+use crate::engine::suricata::{Expectation as PacketsExpected, LoadError, RuleSources, SuricataHandle, SuricataStatus};
 use crate::evidence::{Evidence, EvidenceError, TimelineQuery};
 use crate::host::disk::read_limited;
 use crate::local::{Ask, Kept, SHOWN_LIMIT};
@@ -28,6 +30,10 @@ use crate::updater::in_one_line;
 
 /// The largest description of a rule package that is read.
 const DESCRIPTION_BYTES: u64 = 64 * 1024;
+/// How long an engine that is being started may take before a proof is given up.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// The pause before settings of an earlier run are tried again.
+const BEGIN_AGAIN: Duration = Duration::from_secs(30);
 /// The description within a rule package.
 const DESCRIPTION: &str = "rules.json";
 
@@ -111,13 +117,18 @@ impl Desk {
         }
     }
 
-    /// Puts the settings of an earlier run in effect.
+    /// Puts the settings of an earlier run in effect, again and again until they are or others have come.
     pub(super) async fn begin(&self, kept: InEffect) {
-        let _one_at_a_time = self.changing.lock().await;
-        if kept.generation > 0 {
+        while kept.generation > 0 && self.board.borrow().settings_generation == 0 {
             self.board.send_modify(|board| board.in_hand = board.in_hand.saturating_add(1));
-            self.configure(kept).await;
+            let one_at_a_time = self.changing.lock().await;
+            self.configure(kept.clone()).await;
+            drop(one_at_a_time);
             self.board.send_modify(|board| board.in_hand = board.in_hand.saturating_sub(1));
+            if self.board.borrow().settings_refused.is_none() {
+                return;
+            }
+            tokio::time::sleep(BEGIN_AGAIN).await;
         }
     }
 
@@ -141,6 +152,11 @@ impl Desk {
         if !self.board.borrow().captures {
             return;
         }
+        let mut status = self.suricata.status();
+        let runs =
+            |status: &SuricataStatus| status.engine.as_ref().is_some_and(|engine| engine.state == EngineState::Running);
+        // One that does not get there is told by the proof that fails.
+        let _ = tokio::time::timeout(STARTS_WITHIN, status.wait_for(runs)).await;
         let proof = self.suricata.prove().await;
         self.board.send_modify(|board| match proof {
             Ok(proof) => board.packets = Some((generation, proof)),
@@ -158,6 +174,8 @@ impl Desk {
             tracing::error!(generation = wanted.generation, "settings are not in effect: {why}");
         }
         self.board.send_modify(|board| {
+            // Packets are to be proven from here on, whether the settings could be put in effect or not.
+            board.captures |= !wanted.settings.capture_interfaces.is_empty();
             if refused.is_none() {
                 board.settings_generation = wanted.generation;
                 board.captures = !wanted.settings.capture_interfaces.is_empty();
@@ -185,17 +203,21 @@ impl Desk {
                     board.rules.build = build;
                     board.rules.failed = None;
                 }
-                (Err(reason), Some(build)) => {
+                (Err(NotLoaded::Refused(reason)), Some(build)) => {
                     tracing::error!(%build, "a rule package is not in effect: {reason}");
                     board.rules.failed = Some(RulesFailure { build, reason, at });
                 }
-                (Err(reason), None) => tracing::error!("the rules of the release alone are not in effect: {reason}"),
+                // The updater asks again.
+                (Err(NotLoaded::NotNow(why)), build) => tracing::warn!(?build, "rules could not be loaded now: {why}"),
+                (Err(NotLoaded::Refused(reason)), None) => {
+                    tracing::error!("the rules of the release alone are not in effect: {reason}");
+                }
             }
         });
     }
 
-    async fn load_both(&self, package: Option<&Path>) -> Result<(), String> {
-        let promise = package.map(promise).transpose()?;
+    async fn load_both(&self, package: Option<&Path>) -> Result<(), NotLoaded> {
+        let promise = package.map(promise).transpose().map_err(NotLoaded::Refused)?;
         let (events, packets) = promise.map_or((0, 0), |promise| (promise.sigma_expected, promise.suricata_expected));
         let before = self.board.borrow().rules.build;
         let expected = PacketsExpected {
@@ -211,7 +233,7 @@ impl Desk {
             Ok(_) => {}
             // Without interfaces there is nothing to load; it starts with these rules once there are.
             Err(LoadError::NotRunning) if !captures => {}
-            Err(error) => return Err(in_one_line(&error)),
+            Err(error) => return Err(NotLoaded::of(&error)),
         }
         let expectation = EventsExpected { loaded: self.release.rules_expected.saturating_add(events), failed: 0 };
         let (reply, answer) = oneshot::channel();
@@ -219,10 +241,10 @@ impl Desk {
         let refused = match self.worker.try_send(Command::Reload(reload)) {
             Ok(()) => match answer.await {
                 Ok(Reloaded::Swapped(_)) => None,
-                Ok(Reloaded::Refused { why, .. }) => Some(why),
-                Err(_) => Some("the event engine did not answer".to_owned()),
+                Ok(Reloaded::Refused { why, .. }) => Some(NotLoaded::Refused(why)),
+                Err(_) => Some(NotLoaded::NotNow("the event engine did not answer".to_owned())),
             },
-            Err(_) => Some("the event engine is too busy; ask again".to_owned()),
+            Err(_) => Some(NotLoaded::NotNow("the event engine is too busy".to_owned())),
         };
         let Some(why) = refused else { return Ok(()) };
         // One engine has the package and the other refused it: the first goes back, too.
@@ -236,6 +258,28 @@ impl Desk {
             tracing::error!("the packet engine could not be put back: {}", in_one_line(&error));
         }
         Err(why)
+    }
+}
+
+/// Why rules are not in effect; those before are.
+enum NotLoaded {
+    /// They are worse than they promise.
+    Refused(String),
+    /// Something else stood in the way; another time they may be taken.
+    NotNow(String),
+}
+
+impl NotLoaded {
+    fn of(error: &LoadError) -> Self {
+        let why = in_one_line(error);
+        match error {
+            LoadError::Refused(_) | LoadError::PutBack(_) | LoadError::Source(_) => Self::Refused(why),
+            LoadError::Process(_)
+            | LoadError::Unsettled
+            | LoadError::Busy(_)
+            | LoadError::Control(_)
+            | LoadError::NotRunning => Self::NotNow(why),
+        }
     }
 }
 

@@ -50,6 +50,7 @@ use crate::engine::{Engine, RuleSet};
 use crate::evidence::Folders;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::local::{self, LocalError, SensorStatus};
+use crate::rules::CommittedRules;
 
 /// The most commands that wait for the worker.
 const COMMANDS_WAITING: usize = 64;
@@ -57,6 +58,8 @@ const COMMANDS_WAITING: usize = 64;
 const ORDERS_WAITING: usize = 16;
 /// How long the worker may take to settle when the sensor ends.
 const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long the packet engine may take to end before that: the updater insists after five seconds.
+const ENGINE_STOP_PATIENCE: Duration = Duration::from_millis(3_000);
 /// Where the packet engine lives below the host's folder.
 const ENGINE_FOLDER: &str = "engine";
 /// As whom it runs where the sensor is root and setup named nobody.
@@ -145,8 +148,8 @@ async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<
     let _lock = lock(&state)?;
 
     let committed = crate::rules::committed_rules(&settings.root);
+    let (mut sigma, committed) = load_rules(&settings.release, committed)?;
     let package = committed.as_ref().map(|committed| committed.folder.as_path());
-    let mut sigma = Sigma::load_all(&desk::folders(&settings.release, package))?;
     report_rules(sigma.rules(), &release);
     let status = SensorStatus {
         rules_loaded: sigma.rules().loaded,
@@ -164,10 +167,12 @@ async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<
     let folders = Folders { captures: engine_folder.join("log"), logs: logs.path.clone(), state: state.clone() };
     let rules = RulesReport { build: committed.as_ref().map(|committed| committed.build), ..RulesReport::default() };
     let log_path_fails_since = logs.is_second_choice.then(|| clock.now());
-    let board = watch::Sender::new(board::Desk { rules, log_path_fails_since, ..board::Desk::default() });
+    let kept = InEffect::read(&state);
+    let captures = !kept.settings.capture_interfaces.is_empty();
+    let board = watch::Sender::new(board::Desk { rules, log_path_fails_since, captures, ..board::Desk::default() });
     let (names, wanted) = tokio::sync::mpsc::channel(names::WAITING);
-    let vault = Vault::new(folders, policy.clone(), board.clone(), names, clock.clone());
-    let asked = names::resolve(wanted, vault.clone(), board.clone(), clock.clone(), names::by_resolver);
+    let vault = Vault::new(folders, policy.clone(), board.clone(), names.clone(), clock.clone());
+    let asked = names::resolve((names, wanted), vault.clone(), board.clone(), clock.clone(), names::by_resolver);
     tokio::spawn(asked);
 
     let options = SuricataOptions {
@@ -182,8 +187,23 @@ async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<
     let worker = Worker::new(tail, Pipeline::new(Box::new(sigma)), sink, clock.clone(), publish)
         .keeping(Box::new(vault.clone()))
         .watching_log(has_log);
-    let parts = Parts { worker, seen, suricata, vault, board, release, state };
+    let parts = Parts { worker, seen, suricata, vault, board, release, state, kept };
     parts.live(settings, clock).await
+}
+
+/// The rules of the release and of the package in effect. A package that cannot be read is left out: a sensor starts with
+/// the rules of its release whatever became of the rest.
+fn load_rules(
+    release: &Path,
+    committed: Option<CommittedRules>,
+) -> Result<(Sigma, Option<CommittedRules>), SensorError> {
+    if let Some(committed) = committed {
+        match Sigma::load_all(&desk::folders(release, Some(&committed.folder))) {
+            Ok(sigma) => return Ok((sigma, Some(committed))),
+            Err(error) => tracing::error!(build = %committed.build, "a rule package is left out: {}", one_line(&error)),
+        }
+    }
+    Ok((Sigma::load_all(&desk::folders(release, None))?, None))
 }
 
 /// Everything that works together in a sensor.
@@ -195,6 +215,7 @@ struct Parts {
     board: watch::Sender<board::Desk>,
     release: ReleaseManifest,
     state: PathBuf,
+    kept: InEffect,
 }
 
 impl Parts {
@@ -215,9 +236,8 @@ impl Parts {
                 let _ = ended.send(());
             })
             .map_err(broken)?;
-        if let Some(seen) = self.suricata.take_evidence() {
-            tokio::spawn(pump::carry(seen, self.vault.clone(), commands.clone()));
-        }
+        let seen = self.suricata.take_evidence();
+        let carried = seen.map(|seen| tokio::spawn(pump::carry(seen, self.vault.clone(), commands.clone())));
         tokio::spawn(pump::retain(self.vault.clone(), clock.clone()));
         let (to, whole) = watch::channel(self.seen.borrow().clone());
         let packets = self.suricata.status();
@@ -236,13 +256,17 @@ impl Parts {
         let (orders, inbox) = tokio::sync::mpsc::channel(ORDERS_WAITING);
         tokio::spawn(desk::serve(Arc::clone(&desk), inbox));
         tokio::spawn(socket::serve(listener, whole, orders));
-        let kept = InEffect::read(&desk.state);
-        let starting = Arc::clone(&desk);
+        let (starting, kept) = (Arc::clone(&desk), self.kept);
         tokio::spawn(async move { starting.begin(kept).await });
         tokio::select! {
             _ = &mut has_ended => return Err(SensorError::Ended),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+        desk.suricata.ask_to_stop();
+        if let Some(carried) = carried {
+            // What the engine saw last is kept before the sensor goes.
+            let _ = tokio::time::timeout(ENGINE_STOP_PATIENCE, carried).await;
         }
         if commands.try_send(Command::Stop).is_ok() {
             // A worker that cannot settle now settles by reading the same lines again after the next start.

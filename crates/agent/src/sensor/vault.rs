@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 use watchpost_clock::Clock;
-use watchpost_core::evidence::{Alert, Sighting};
+use watchpost_core::evidence::{Alert, Sighting, TimelineEntry};
 use watchpost_core::policy::RetentionPolicy;
 
 use super::board::Desk;
@@ -89,30 +89,54 @@ impl Vault {
         }
     }
 
-    /// Keeps what the packet engine saw; the alerts that were not there before.
+    /// Keeps what was seen, in pieces if it is too much at once; gives the alerts that were not there before.
     pub(super) fn record(&self, seen: &Recorded) -> Result<Vec<Alert>, EvidenceError> {
-        let fresh = self.with(|evidence| evidence.record(seen))?;
+        let fresh = match self.with(|evidence| evidence.record(seen)) {
+            Ok(fresh) => fresh,
+            Err(EvidenceError::TooMuch { .. }) if seen.alerts.len().max(seen.timeline.len()) > 1 => {
+                let (first, second) = halves(seen);
+                let mut fresh = self.record(&first)?;
+                fresh.extend(self.record(&second)?);
+                return Ok(fresh);
+            }
+            Err(error) => return Err(error),
+        };
         self.ask_names(&seen.sightings);
         Ok(seen.alerts.iter().filter(|alert| fresh.contains(&alert.id)).cloned().collect())
     }
 }
 
+/// The older and the newer half; glimpses are small and stay together.
+fn halves(seen: &Recorded) -> (Recorded, Recorded) {
+    fn half<T: Clone>(all: &[T]) -> (Vec<T>, Vec<T>) {
+        let (first, second) = all.split_at(all.len() / 2);
+        (first.to_vec(), second.to_vec())
+    }
+    let (alerts, timeline, lines) = (half(&seen.alerts), half(&seen.timeline), half(&seen.alert_lines));
+    let first =
+        Recorded { alerts: alerts.0, timeline: timeline.0, alert_lines: lines.0, sightings: seen.sightings.clone() };
+    let second = Recorded { alerts: alerts.1, timeline: timeline.1, alert_lines: lines.1, sightings: Vec::new() };
+    (first, second)
+}
+
 impl Keep for Vault {
     fn keep(&mut self, trace: &Trace) -> io::Result<()> {
-        let alerts = trace.alerts.iter().map(|traced| traced.alert.clone()).collect();
-        let seen = Recorded { alerts, sightings: trace.sightings.clone(), timeline: Vec::new() };
-        let fresh = self.with(|evidence| evidence.record(&seen)).map_err(io::Error::other)?;
-        self.ask_names(&seen.sightings);
-        // Of a replay only what is new has a line of its own.
-        let lines = trace.alerts.iter().filter(|traced| fresh.contains(&traced.alert.id));
-        let timeline: Vec<_> = lines.map(|traced| traced.entry.clone()).collect();
-        if timeline.is_empty() {
-            return Ok(());
+        let (alerts, alert_lines) =
+            trace.alerts.iter().map(|traced| (traced.alert.clone(), traced.entry.clone())).unzip();
+        let seen = Recorded { alerts, alert_lines, sightings: trace.sightings.clone(), timeline: Vec::new() };
+        match self.record(&seen) {
+            Ok(_) => Ok(()),
+            // What can never be kept must not hold up what can.
+            Err(error) if !error.is_passing() => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
         }
-        self.with(|evidence| evidence.record(&Recorded { timeline, ..Recorded::default() }))
-            .map_err(io::Error::other)?;
-        Ok(())
     }
+}
+
+/// An alert of the packet engine in one sentence.
+fn line_of(alert: &Alert) -> TimelineEntry {
+    let devices = alert.devices.clone();
+    TimelineEntry { at: alert.at, kind: "alert".to_owned(), text: alert.rule_title.clone(), devices }
 }
 
 /// Sorts what came out of the packet engine.
@@ -120,7 +144,10 @@ pub(super) fn sorted(seen: impl IntoIterator<Item = suricata::Evidence>) -> Reco
     let mut recorded = Recorded::default();
     for one in seen {
         match one {
-            suricata::Evidence::Alert(alert) => recorded.alerts.push(*alert),
+            suricata::Evidence::Alert(alert) => {
+                recorded.alert_lines.push(line_of(&alert));
+                recorded.alerts.push(*alert);
+            }
             suricata::Evidence::Sighting(sighting) => recorded.sightings.push(sighting),
             suricata::Evidence::Timeline(entry) => recorded.timeline.push(entry),
         }

@@ -33,6 +33,8 @@ const SETTLE_AFTER_LOOKS: u32 = 50;
 const CONDITION_LASTS: Duration = Duration::from_secs(3600);
 /// The condition's word in the API.
 const NOT_ANALYSED: &str = "someEventsNotAnalyzed";
+/// The most alerts of another engine that wait for the disk.
+const UNFED_LIMIT: usize = 10_000;
 /// How often counters are sent that nothing else is sent with.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 /// The most glimpses of devices that wait for the next commit; beyond it, one comes early.
@@ -75,6 +77,8 @@ pub struct Worker {
     clock: Clock,
     status: watch::Sender<SensorStatus>,
     keep: Option<Box<dyn Keep>>,
+    /// Alerts of another engine that the disk has not taken yet.
+    unfed: Vec<Alert>,
     /// Whether there is a log to watch: a network sensor has none.
     has_log: bool,
     stream: Stream,
@@ -101,6 +105,7 @@ impl Worker {
             clock,
             status,
             keep: None,
+            unfed: Vec::new(),
             has_log: true,
             stream: Stream::new(started),
             sightings: Vec::new(),
@@ -142,7 +147,7 @@ impl Worker {
             match commands.recv_timeout(wait) {
                 Ok(Command::Prove(generation)) => self.prove(generation),
                 Ok(Command::Reload(reload)) => self.reload(reload),
-                Ok(Command::Feed(alerts)) => self.feed(&alerts),
+                Ok(Command::Feed(alerts)) => self.unfed.extend(alerts),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
@@ -152,6 +157,7 @@ impl Worker {
     /// One look at the log; says whether another one may bring more at once.
     pub fn look(&mut self) -> bool {
         self.swap_in();
+        self.feed();
         let batch = match self.refused.take() {
             Some(batch) => batch,
             None => self.read(),
@@ -199,10 +205,17 @@ impl Worker {
         reload.swapped(rules);
     }
 
-    /// Alerts that are in the evidence store already. A disk that refuses them is told by what comes next.
-    fn feed(&mut self, alerts: &[Alert]) {
-        if let Err(error) = self.sink.feed(alerts) {
-            self.complain(&error);
+    /// Passes on alerts that are in the evidence store already. What the disk refuses comes again with the next look;
+    /// beyond a limit the oldest are in the evidence store alone.
+    fn feed(&mut self) {
+        if self.unfed.is_empty() {
+            return;
+        }
+        let surplus = self.unfed.len().saturating_sub(UNFED_LIMIT);
+        self.unfed.drain(..surplus);
+        match self.sink.feed(&self.unfed) {
+            Ok(()) => self.unfed.clear(),
+            Err(error) => self.complain(&error),
         }
     }
 

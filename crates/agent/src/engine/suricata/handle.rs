@@ -143,6 +143,11 @@ impl SuricataHandle {
         self.evidence.take()
     }
 
+    /// Has the engine end. Its evidence ends with it.
+    pub fn ask_to_stop(&self) {
+        let _ = self.stop.send(true);
+    }
+
     /// Stops the engine and waits until it is gone.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
