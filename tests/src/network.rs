@@ -135,10 +135,11 @@ fn control_elsewhere() -> std::io::Result<std::path::PathBuf> {
 
 /// Rule packages: one that is whole, and one whose second rule no engine takes although it was announced.
 fn rule_package(site: &Site, build: &str, rules: &str) -> anyhow::Result<()> {
-    let source = site.path(&format!("rules-{}", build.replace([':', '-'], "")));
+    let stamp = build.replace([':', '-'], "").replace('Z', "").to_lowercase();
+    let source = site.path(&format!("rules-{stamp}"));
     std::fs::create_dir_all(format!("{source}/suricata"))?;
     std::fs::write(format!("{source}/suricata/lab.rules"), rules)?;
-    let package = format!("{source}.cab");
+    let package = site.path(&format!("watchpost-rules-{stamp}.cab"));
     let (keys, repository) = (site.path("keys"), site.path("author"));
     site.watchpost(&["rules", "build", "--from", &source, "--build", build, "--out", &package])?;
     site.watchpost(&["rules", "sign", "--keys", &keys, "--repository", &repository, &package])?;
@@ -182,7 +183,7 @@ impl Play {
         let brief = json!({
             "id": row["id"], "issueTypeId": row["issueTypeId"], "status": row["status"], "severity": row["severity"],
             "createdDateTime": row["createdDateTime"], "lastModifiedDateTime": row["lastModifiedDateTime"],
-            "reason": row["reason"],
+            "description": row["description"], "additionalInformation": row["additionalInformation"],
         });
         self.note(&format!("issue {kind} {word}"), brief.clone());
         Ok(brief)

@@ -46,7 +46,7 @@ impl Folders {
     /// Those of the host folder `root`.
     #[must_use]
     pub fn of(root: &Path) -> Self {
-        Self { state: root.join("state"), captures: root.join("pcap"), logs: root.join("logs") }
+        Self { state: root.join("state"), captures: root.join("engine/log"), logs: root.join("logs") }
     }
 }
 

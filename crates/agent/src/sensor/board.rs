@@ -15,9 +15,9 @@ use watchpost_core::time::Timestamp;
 use crate::engine::suricata::SuricataStatus;
 use crate::local::SensorStatus;
 
-/// What the desk knows beside the engines.
+/// What the desk has noted beside the engines.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct Notes {
     /// Generation of the settings in effect.
     pub(super) settings_generation: u64,
     /// Why the last settings are not in effect.
@@ -46,7 +46,7 @@ pub(super) struct Desk {
 pub(super) async fn keep(
     mut worker: watch::Receiver<SensorStatus>,
     mut suricata: watch::Receiver<SuricataStatus>,
-    mut desk: watch::Receiver<Desk>,
+    mut desk: watch::Receiver<Notes>,
     to: watch::Sender<SensorStatus>,
     clock: Clock,
 ) {
@@ -72,7 +72,7 @@ pub(super) async fn keep(
 }
 
 /// The status of the whole sensor.
-fn whole(mut status: SensorStatus, packets: &SuricataStatus, desk: &Desk) -> SensorStatus {
+fn whole(mut status: SensorStatus, packets: &SuricataStatus, desk: &Notes) -> SensorStatus {
     if let Some(engine) = &packets.engine {
         status.rules_loaded = status.rules_loaded.saturating_add(engine.rules_loaded);
         status.rules_failed = status.rules_failed.saturating_add(engine.rules_failed);
@@ -142,14 +142,14 @@ mod tests {
         }
     }
 
-    fn status(proof: Option<DetectionProof>, desk: &Desk) -> SensorStatus {
+    fn status(proof: Option<DetectionProof>, desk: &Notes) -> SensorStatus {
         let start = SensorStatus::starting(Version::new(2, 255, 1, 0), 1);
         whole(SensorStatus { proof, ..start }, &SuricataStatus::default(), desk)
     }
 
     #[test]
     fn a_sensor_that_captures_is_proven_by_both_engines_for_one_generation() {
-        let mut desk = Desk { captures: true, ..Desk::default() };
+        let mut desk = Notes { captures: true, ..Notes::default() };
         assert_eq!(status(Some(events(7)), &desk).proof, None, "packets were not proven");
         desk.packets = Some((6, engine(2, 3)));
         assert_eq!(status(Some(events(7)), &desk).proof, None, "packets were proven for an earlier generation");
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_sensor_that_captures_nothing_is_proven_by_its_events_alone() {
-        let desk = Desk { packets: Some((3, engine(2, 3))), ..Desk::default() };
+        let desk = Notes { packets: Some((3, engine(2, 3))), ..Notes::default() };
         assert_eq!(status(Some(events(7)), &desk).proof, Some(events(7)));
     }
 }

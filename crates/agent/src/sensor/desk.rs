@@ -17,7 +17,7 @@ use watchpost_core::release::ReleaseManifest;
 use watchpost_core::settings::SensorSettings;
 use watchpost_core::time::Timestamp;
 
-use super::board::Desk as Board;
+use super::board::Notes;
 use super::reload::{Expectation as EventsExpected, Reload, Reloaded};
 use super::settings::InEffect;
 use super::vault::Vault;
@@ -55,7 +55,7 @@ pub(super) struct Desk {
     pub(super) worker: SyncSender<Command>,
     pub(super) suricata: SuricataHandle,
     pub(super) vault: Vault,
-    pub(super) board: watch::Sender<Board>,
+    pub(super) board: watch::Sender<Notes>,
     pub(super) clock: Clock,
     pub(super) changing: tokio::sync::Mutex<()>,
 }

@@ -169,7 +169,7 @@ async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<
     let log_path_fails_since = logs.is_second_choice.then(|| clock.now());
     let kept = InEffect::read(&state);
     let captures = !kept.settings.capture_interfaces.is_empty();
-    let board = watch::Sender::new(board::Desk { rules, log_path_fails_since, captures, ..board::Desk::default() });
+    let board = watch::Sender::new(board::Notes { rules, log_path_fails_since, captures, ..board::Notes::default() });
     let (names, wanted) = tokio::sync::mpsc::channel(names::WAITING);
     let vault = Vault::new(folders, policy.clone(), board.clone(), names.clone(), clock.clone());
     let asked = names::resolve((names, wanted), vault.clone(), board.clone(), clock.clone(), names::by_resolver);
@@ -212,7 +212,7 @@ struct Parts {
     seen: watch::Receiver<SensorStatus>,
     suricata: SuricataHandle,
     vault: Vault,
-    board: watch::Sender<board::Desk>,
+    board: watch::Sender<board::Notes>,
     release: ReleaseManifest,
     state: PathBuf,
     kept: InEffect,

@@ -14,7 +14,7 @@ use watchpost_core::facts::NameResolution;
 use watchpost_core::policy::HealthPolicy;
 use watchpost_core::time::Timestamp;
 
-use super::board::Desk;
+use super::board::Notes;
 use super::vault::Vault;
 use crate::evidence::Recorded;
 
@@ -71,7 +71,7 @@ fn is_bad(counted: NameResolution) -> bool {
 pub(super) async fn resolve(
     (again, mut seen): (mpsc::Sender<IpAddr>, mpsc::Receiver<IpAddr>),
     vault: Vault,
-    desk: watch::Sender<Desk>,
+    desk: watch::Sender<Notes>,
     clock: Clock,
     lookup: fn(IpAddr) -> Option<String>,
 ) {

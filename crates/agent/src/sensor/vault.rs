@@ -9,7 +9,7 @@ use watchpost_clock::Clock;
 use watchpost_core::evidence::{Alert, Sighting, TimelineEntry};
 use watchpost_core::policy::RetentionPolicy;
 
-use super::board::Desk;
+use super::board::Notes;
 use super::trace::Trace;
 use super::worker::Keep;
 use crate::engine::suricata;
@@ -23,7 +23,7 @@ pub(super) struct Vault {
     policy: RetentionPolicy,
     /// None until the disk lets it be opened.
     evidence: Arc<Mutex<Option<Evidence>>>,
-    desk: watch::Sender<Desk>,
+    desk: watch::Sender<Notes>,
     /// Where addresses go whose names are wanted.
     names: mpsc::Sender<IpAddr>,
     clock: Clock,
@@ -34,7 +34,7 @@ impl Vault {
     pub(super) fn new(
         folders: Folders,
         policy: RetentionPolicy,
-        desk: watch::Sender<Desk>,
+        desk: watch::Sender<Notes>,
         names: mpsc::Sender<IpAddr>,
         clock: Clock,
     ) -> Self {
