@@ -166,8 +166,6 @@ pub struct HealthPolicy {
     pub audit_log_silent_after: Duration,
     /// An engine that was started must answer within this (P: 5 min).
     pub engine_answers_within: Duration,
-    /// Processors busier than the reserve allows for so long are an issue (P: 1 min).
-    pub processor_short_after: Duration,
     /// The end of an operating system's support is announced so long before (P: 180 days).
     pub system_ends_within: Duration,
     /// Until when operating systems are supported (L: their makers' pages).
@@ -186,7 +184,6 @@ impl Default for HealthPolicy {
             clock_skew: minutes(5),
             audit_log_silent_after: minutes(30),
             engine_answers_within: minutes(5),
-            processor_short_after: minutes(1),
             system_ends_within: days(180),
             systems: SYSTEMS.to_vec(),
             domain_issue_from: 2,
@@ -230,6 +227,8 @@ pub struct ResourcePolicy {
     pub checked_every: Duration,
     /// Breaches in a row after which the sensor is stopped and started again (L: 3).
     pub breaches: u32,
+    /// Processors busier than that for so long are an issue (P: 5 min).
+    pub processor_short_after: Duration,
     /// Less of the sensor's disk free than this is low, in percent (P: 10 %).
     pub disk_low_percent: u32,
     /// Processor time of generation 3 at most, in percent (L: 30 %).
@@ -244,6 +243,7 @@ impl Default for ResourcePolicy {
             kept_free_percent: 15,
             checked_every: Duration::from_secs(10),
             breaches: 3,
+            processor_short_after: minutes(5),
             disk_low_percent: 10,
             v3_processor_percent: 30,
             v3_memory: GIBIBYTE * 3 / 2,

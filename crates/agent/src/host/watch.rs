@@ -3,6 +3,7 @@
 //! Only reads, and only states come out: since when a resource is short, never how much of it there is.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use watchpost_core::facts::door_file::{DOOR_FOLDER, DoorFile, MAX_DOOR_FILE_BYTES, MAX_DOOR_FILES, read_door};
 use watchpost_core::facts::{DoorFacts, HostFacts, OperatingSystem};
@@ -24,6 +25,8 @@ pub struct HostWatch {
     policy: ResourcePolicy,
     system: Option<OperatingSystem>,
     processors: Option<Processors>,
+    /// Since when the processors are too busy.
+    busy_since: Option<Instant>,
     found: HostFacts,
     door: DoorFacts,
     /// What was complained of last, so that it is said once.
@@ -47,6 +50,7 @@ impl HostWatch {
             policy,
             system,
             processors: None,
+            busy_since: None,
             found: HostFacts::default(),
             door: DoorFacts::default(),
             complaints: Vec::new(),
@@ -60,14 +64,23 @@ impl HostWatch {
     }
 
     /// Looks once more.
-    pub fn look(&mut self, now: Timestamp) {
+    pub fn look(&mut self, now: Timestamp, instant: Instant) {
         let memory = read("/proc/meminfo").and_then(|text| available_memory_percent(&text));
         let kept_free = u64::from(self.policy.kept_free_percent);
         note(&mut self.found.memory_short_since, memory.map(|percent| percent < kept_free), now);
         let processors = read("/proc/stat").and_then(|text| processors(&text));
         let idle = self.processors.zip(processors).and_then(|(before, after)| idle_percent(before, after));
         self.processors = processors.or(self.processors);
-        note(&mut self.found.processor_short_since, idle.map(|percent| percent < kept_free), now);
+        match idle.map(|percent| percent < kept_free) {
+            Some(true) => {
+                // By the steady clock: a busy minute is nothing, however far a stepped clock goes meanwhile.
+                let since = *self.busy_since.get_or_insert(instant);
+                let is_long = instant.saturating_duration_since(since) >= self.policy.processor_short_after;
+                note(&mut self.found.processor_short_since, is_long.then_some(true), now);
+            }
+            Some(false) => (self.busy_since, self.found.processor_short_since) = (None, None),
+            None => {}
+        }
         let free = free_disk_percent(&self.root);
         let low = u64::from(self.policy.disk_low_percent);
         note(&mut self.found.disk_low_since, free.map(|percent| percent < low), now);
@@ -213,8 +226,9 @@ mod tests {
     #[test]
     fn this_host_can_be_looked_at() {
         let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
-        watch.look(NOW);
-        watch.look(later(10));
+        let instant = watchpost_clock::Clock::system().instant();
+        watch.look(NOW, instant);
+        watch.look(later(10), instant);
         assert!(watch.found().system.is_some() && free_disk_percent(Path::new("/")).is_some());
         assert!(watch.processors.is_some());
     }

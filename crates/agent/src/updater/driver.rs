@@ -159,7 +159,7 @@ impl Driver {
 
     /// Looks at the host; done before each check-in.
     pub(super) fn look_at_host(&mut self) {
-        self.host.look(self.clock.now());
+        self.host.look(self.clock.now(), self.clock.instant());
     }
 
     /// Whether evidence is on its way to the control plane.

@@ -35,7 +35,7 @@ pub(super) const HOSTS: [Host; 5] = [
 ];
 
 /// Events recorded from a real Samba domain controller; every host's audit log begins with them.
-const RECORDED: &str = include_str!("../../../../content/samples/samba-audit.jsonl");
+pub(super) const RECORDED: &str = include_str!("../../../../content/samples/samba-audit.jsonl");
 
 /// A host that is set up and runs.
 pub(super) struct RunningHost {

@@ -8,6 +8,7 @@ mod commands;
 mod control_plane;
 mod fleet;
 mod folder;
+mod life;
 mod process;
 mod releases;
 mod report;
@@ -30,6 +31,7 @@ use commands::Tool;
 use control_plane::ControlPlane;
 use fleet::{HOSTS, RunningHost};
 use folder::Folder;
+use life::Life;
 use screen::Screen;
 use stepping::Pace;
 
@@ -132,8 +134,9 @@ async fn play(
     folder: Folder,
     started: &mut Started,
 ) -> anyhow::Result<()> {
+    let logs = HOSTS.iter().map(|host| folder.audit_log(host.name)).collect();
     let (demo, stepper) = set_up(args, &mut screen, binaries, folder, started).await?;
-    let stepping = tokio::spawn(stepping::run(stepper, demo.pace.clone()));
+    let stepping = tokio::spawn(stepping::run(stepper, demo.pace.clone(), Life::new(logs, fleet::RECORDED)));
     screen.step("Five hosts install release A");
     demo.pace.set(Pace::UNLIMITED);
     watch::installed(&demo.control_plane, &mut screen, HOSTS.len(), RELEASE_A).await?;

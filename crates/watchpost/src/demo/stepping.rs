@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use watchpost_clock::{Clock, Stepper};
 
+use super::life::Life;
+
 /// How often the hand looks whether everybody waits.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// Parties due within this time of the first are woken together: a host that checks in a few seconds late is an everyday thing.
@@ -30,7 +32,7 @@ impl Pace {
 }
 
 /// Steps the clock for as long as the demo lives.
-pub(super) async fn run(stepper: Arc<Stepper>, pace: Arc<Pace>) {
+pub(super) async fn run(stepper: Arc<Stepper>, pace: Arc<Pace>, mut life: Life) {
     let real = Clock::system();
     let mut last = real.instant();
     let mut allowance = Duration::ZERO;
@@ -40,6 +42,7 @@ pub(super) async fn run(stepper: Arc<Stepper>, pace: Arc<Pace>) {
         ticks.tick().await;
         let elapsed = real.instant().saturating_duration_since(last);
         last = real.instant();
+        life.go_on(stepper.now());
         let speed = pace.get();
         if speed <= Pace::REAL_TIME {
             allowance = Duration::ZERO;

@@ -41,9 +41,8 @@ fn resources(outlook: &mut Outlook<'_>, host: &HostFacts) {
         outlook.see(IssueType::MemoryLimitReached, Seen::new(&reason));
         short.push(reason);
     }
-    if let Some(since) = host.processor_short_since
-        && outlook.is_due(since + policy.health.processor_short_after)
-    {
+    // The host tells it only after it has lasted.
+    if let Some(since) = host.processor_short_since {
         let kept = policy.resources.kept_free_percent;
         let reason = format!("less than {kept} % of the processor time is free since {since}");
         outlook.see(IssueType::ProcessorLimitReached, Seen::new(&reason));
