@@ -28,10 +28,10 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// Whether these counts are good enough.
+    /// Whether these counts are good enough, with so many rules of the package that the release has, too.
     #[must_use]
-    pub fn is_met_by(self, counts: RuleCounts) -> bool {
-        counts.loaded >= self.loaded_at_least && counts.failed <= self.failed_at_most
+    pub fn is_met_by(self, counts: RuleCounts, superseded: u32) -> bool {
+        counts.loaded.saturating_add(superseded) >= self.loaded_at_least && counts.failed <= self.failed_at_most
     }
 }
 
@@ -40,6 +40,8 @@ impl Expectation {
 pub struct RulesLoaded {
     /// How many, the canary's counted.
     pub loaded: u32,
+    /// Rules of the package that were left out because the release has them: they are in force, and counted there once.
+    pub superseded: u32,
     /// How many were refused.
     pub failed: u32,
     /// Why: file, line and reason, at most [`COMPLAINTS_LIMIT`].
@@ -48,6 +50,14 @@ pub struct RulesLoaded {
     pub sha256: String,
     /// Whether the running engine says so; otherwise its check did, because nothing is to be listened on.
     pub by_engine: bool,
+}
+
+impl RulesLoaded {
+    /// How many of the release and of the package are in force; what both have counts for each, as in their promises.
+    #[must_use]
+    pub fn in_force(&self) -> u32 {
+        self.loaded.saturating_add(self.superseded)
+    }
 }
 
 /// Why rules are not in force.
@@ -112,10 +122,13 @@ impl Loader<'_> {
             Err(error) => Err(error),
         };
         let error = match found {
-            Ok(found) if expectation.is_met_by(RuleCounts { loaded: found.loaded, failed: found.failed }) => {
-                return Ok(found);
+            Ok(found) => {
+                let counts = RuleCounts { loaded: found.loaded, failed: found.failed };
+                if expectation.is_met_by(counts, found.superseded) {
+                    return Ok(found);
+                }
+                LoadError::PutBack(found)
             }
-            Ok(found) => LoadError::PutBack(found),
             Err(error) => error,
         };
         let Some(before) = before else { return Err(error) };
@@ -206,6 +219,7 @@ pub async fn read_back(
     let complaint = |failed| gathered.complaint(failed, reasons.get(&failed.line).map(String::as_str));
     Ok(RulesLoaded {
         loaded: counts.loaded,
+        superseded: gathered.superseded(),
         failed: counts.failed,
         complaints: failed.iter().take(COMPLAINTS_LIMIT).map(complaint).collect(),
         sha256: gathered.sha256(),

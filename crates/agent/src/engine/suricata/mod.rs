@@ -20,7 +20,9 @@ pub mod process;
 mod proving;
 pub mod rules;
 mod running;
+mod signature;
 mod supervisor;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

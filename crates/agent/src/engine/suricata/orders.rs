@@ -15,6 +15,7 @@ use super::place::remove;
 use super::proving::{ProveError, Prover};
 use super::rules::{Gathered, RuleSources, write_beside};
 use super::supervisor::{Supervisor, Tools, Wanted};
+use super::told::clipped;
 
 impl Supervisor {
     /// Does what it is told. Whoever asked may have gone meanwhile.
@@ -105,7 +106,7 @@ impl Supervisor {
         let checked = checked?;
         let would = promised(&checked, gathered);
         match checked.rules {
-            Some(counts) if expectation.is_met_by(counts) => Ok(Some((checked, would))),
+            Some(counts) if expectation.is_met_by(counts, would.superseded) => Ok(Some((checked, would))),
             Some(_) | None => Err(LoadError::Refused(would)),
         }
     }
@@ -166,13 +167,14 @@ fn promised(checked: &Checked, gathered: &Gathered) -> RulesLoaded {
     let mut lines: Vec<(&usize, &String)> = checked.reasons.iter().collect();
     lines.sort();
     let mut complaints: Vec<String> =
-        lines.into_iter().map(|(line, why)| format!("{}: {why}", gathered.origin(*line))).collect();
+        lines.into_iter().map(|(line, why)| clipped(&format!("{}: {why}", gathered.origin(*line)))).collect();
     if complaints.is_empty() {
-        complaints.clone_from(&checked.errors);
+        complaints = checked.errors.iter().map(|error| clipped(error)).collect();
     }
     complaints.truncate(COMPLAINTS_LIMIT);
     RulesLoaded {
         loaded: counts.loaded,
+        superseded: gathered.superseded(),
         failed: counts.failed,
         complaints,
         sha256: gathered.sha256(),

@@ -388,7 +388,7 @@ impl Supervisor {
         let interfaces = self.windows.facts(&self.there, &self.wanted.interfaces, listened_on);
         let mut engine = self.engine.clone();
         if let Some(engine) = engine.as_mut().filter(|engine| engine.state == EngineState::Running) {
-            engine.rules_loaded = self.rules.loaded;
+            engine.rules_loaded = self.rules.in_force();
             engine.rules_failed = self.rules.failed;
             engine.complaints = self.rules.complaints.iter().take(EngineFacts::MAX_COMPLAINTS).cloned().collect();
         }
