@@ -90,6 +90,10 @@ pub struct Patience {
     pub look: Duration,
     /// One sampling window of packets and drops, by the clock. Suricata counts about a second late: longer than that.
     pub window: Duration,
+    /// How long an interface is quiet before it is called silent, by the clock.
+    pub quiet: Duration,
+    /// How long it is told that packets were lost, by the clock.
+    pub loss: Duration,
     /// A canary on its way.
     pub canary: Duration,
     /// The whole of a proof, in which canaries are sent again.
@@ -109,6 +113,8 @@ impl Default for Patience {
             reload: seconds(180),
             look: seconds(1),
             window: seconds(10),
+            quiet: interfaces::QUIET_FOR,
+            loss: interfaces::LOSS_LASTS,
             canary: seconds(2),
             proof: seconds(15),
             first_pause: seconds(1),

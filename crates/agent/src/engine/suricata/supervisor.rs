@@ -98,7 +98,7 @@ impl Supervisor {
             gathered: None,
             rules: RulesLoaded::default(),
             running: None,
-            windows: Windows::default(),
+            windows: Windows::new(options.patience.quiet, options.patience.loss),
             there: BTreeMap::new(),
             told: BTreeMap::new(),
             engine: None,
