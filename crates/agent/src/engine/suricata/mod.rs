@@ -14,10 +14,12 @@ pub mod home;
 pub mod intake;
 pub mod interfaces;
 pub mod loading;
+mod losses;
 mod orders;
 pub mod place;
 pub mod process;
 mod proving;
+pub mod room;
 pub mod rules;
 mod running;
 mod signature;
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use watchpost_core::facts::{EngineFacts, InterfaceCounters, InterfaceFacts};
+use watchpost_core::time::Timestamp;
 
 pub use evidence::Evidence;
 pub use handle::{ConfigureError, Suricata, SuricataHandle};
@@ -55,6 +58,8 @@ pub struct SuricataOptions {
     pub threads: u32,
     /// Pieces of evidence that may wait to be taken.
     pub evidence_waiting: usize,
+    /// Alerts that may wait beside them.
+    pub alerts_waiting: usize,
     /// How long things may take.
     pub patience: Patience,
 }
@@ -71,7 +76,9 @@ impl SuricataOptions {
             packet_bytes: 100 * 1024 * 1024,
             packet_files: 10,
             threads: 1,
-            evidence_waiting: 4096,
+            evidence_waiting: 4_096,
+            // An alert with its event has about 2 KiB: 64 MiB when the disk has refused for long.
+            alerts_waiting: 32_768,
             patience: Patience::default(),
         }
     }
@@ -140,6 +147,8 @@ pub struct SuricataStatus {
     pub events_not_understood: u64,
     /// Pieces of evidence that found no room.
     pub evidence_lost: u64,
+    /// Evidence found no room, or events were not understood, since; `None`: not within the last hour.
+    pub losing_events_since: Option<Timestamp>,
     /// Memory that the engine uses.
     pub memory_bytes: u64,
     /// The engine's process.

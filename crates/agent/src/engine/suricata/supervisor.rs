@@ -4,12 +4,13 @@
 //! interfaces itself, because Suricata spins on one that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixListener;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixListener;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use watchpost_clock::Clock;
@@ -26,8 +27,10 @@ use super::home::Home;
 use super::intake::Intake;
 use super::interfaces::{self, Interface, Windows};
 use super::loading::{self, RulesLoaded};
+use super::losses::Losses;
 use super::place::{self, Place, PlaceError};
 use super::process::{Process, Programs};
+use super::room::Room;
 use super::rules::{Gathered, replace, write_beside};
 use super::running::{Running, Sent};
 use super::{SuricataOptions, SuricataStatus};
@@ -58,7 +61,10 @@ pub(super) struct Supervisor {
     pub(super) options: SuricataOptions,
     pub(super) clock: Clock,
     status: watch::Sender<SuricataStatus>,
-    hand_out: mpsc::Sender<Evidence>,
+    room: Room,
+    losses: Losses,
+    /// Where events are taken in: nothing that is done here may hold them up.
+    events: Handle,
     pub(super) intake: Intake,
     serving: Option<JoinHandle<()>>,
     pub(super) expected: Arc<Expected>,
@@ -83,14 +89,17 @@ impl Supervisor {
         options: SuricataOptions,
         clock: Clock,
         status: watch::Sender<SuricataStatus>,
-        hand_out: mpsc::Sender<Evidence>,
+        room: Room,
+        events: Handle,
     ) -> Self {
         let expected = Arc::new(Expected::default());
         let mapper = Mapper::new(Home::new(&BTreeSet::new()));
         Self {
-            intake: Intake::new(clock.clone(), mapper, expected.clone(), hand_out.clone()),
+            intake: Intake::new(clock.clone(), mapper, expected.clone(), room.clone()),
             status,
-            hand_out,
+            room,
+            losses: Losses::default(),
+            events,
             serving: None,
             expected,
             sent: Arc::default(),
@@ -227,9 +236,10 @@ impl Supervisor {
         }
         let path = place.eve();
         place::remove(&path)?;
-        let listener = UnixListener::bind(&path).map_err(|source| PlaceError::Io { path, source })?;
+        let listener = UnixListener::bind(&path).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        let listener = listener.map_err(|source| PlaceError::Io { path, source })?;
         place.hand_over_eve()?;
-        self.serving = Some(tokio::spawn(self.intake.clone().serve(listener)));
+        self.serving = Some(self.events.spawn(self.intake.clone().serve_std(listener)));
         Ok(())
     }
 
@@ -360,8 +370,7 @@ impl Supervisor {
 
     pub(super) fn tell(&self, kind: &str, text: String) {
         let entry = TimelineEntry { at: self.clock.now(), kind: kind.to_owned(), text, devices: BTreeSet::new() };
-        // The intake counts what finds no room; what the engine does is also in its facts.
-        let _ = self.hand_out.try_send(Evidence::Timeline(entry));
+        self.room.put(Evidence::Timeline(entry));
     }
 
     /// What became of the capture interfaces since it was last told.
@@ -393,13 +402,19 @@ impl Supervisor {
             engine.complaints = self.rules.complaints.iter().take(EngineFacts::MAX_COMPLAINTS).cloned().collect();
         }
         let tally = self.intake.tally();
+        let (lost, not_understood) = (self.room.lost(), tally.not_understood.load(Ordering::Relaxed));
+        let losing = self.losses.look(lost.saturating_add(not_understood), self.clock.now());
+        if let Some(engine) = &mut engine {
+            engine.events_lost_since = losing;
+        }
         let status = SuricataStatus {
             engine,
             counters: self.windows.counters(),
             rules: self.rules.clone(),
             events_read: tally.events.load(Ordering::Relaxed),
-            events_not_understood: tally.not_understood.load(Ordering::Relaxed),
-            evidence_lost: tally.lost.load(Ordering::Relaxed),
+            events_not_understood: not_understood,
+            evidence_lost: lost,
+            losing_events_since: losing,
             memory_bytes: self.running.as_ref().map_or(0, |running| running.process.memory_bytes()),
             pid: self.running.as_ref().map(|running| running.process.pid()),
             starts: self.starts,
