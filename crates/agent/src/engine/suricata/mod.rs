@@ -155,4 +155,6 @@ pub struct SuricataStatus {
     pub pid: Option<u32>,
     /// How often it was started.
     pub starts: u64,
+    /// It was started and has not answered yet, whatever its facts go on saying.
+    pub is_starting: bool,
 }

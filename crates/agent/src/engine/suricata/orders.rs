@@ -42,6 +42,8 @@ impl Supervisor {
         self.intake.set_home(Home::new(&wanted.home)).await;
         self.wanted = wanted;
         self.stop_engine().await;
+        // What was wrong with the engine before is not said of the one that is wanted now.
+        self.engine = None;
         self.start_soon();
         self.look().await;
         Ok(())

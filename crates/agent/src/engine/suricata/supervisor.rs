@@ -33,6 +33,7 @@ use super::process::{Process, Programs};
 use super::room::Room;
 use super::rules::{Gathered, replace, write_beside};
 use super::running::{Running, Sent};
+use super::told::told;
 use super::{SuricataOptions, SuricataStatus};
 use crate::host::process::ending;
 use crate::sensor::one_line;
@@ -77,7 +78,7 @@ pub(super) struct Supervisor {
     windows: Windows,
     pub(super) there: BTreeMap<String, Interface>,
     told: BTreeMap<String, InterfaceFacts>,
-    engine: Option<EngineFacts>,
+    pub(super) engine: Option<EngineFacts>,
     next_start: Instant,
     pause: Duration,
     window_ends: Timestamp,
@@ -163,7 +164,7 @@ impl Supervisor {
         } else if present.is_empty() {
             let missing: Vec<&str> = self.wanted.interfaces.iter().map(String::as_str).collect();
             let reason = format!("no capture interface is there ({}); it starts when one is", missing.join(", "));
-            self.set_state(EngineState::NotRunning, reason);
+            self.set_state(EngineState::NotRunning, &reason);
         } else if self.clock.instant() >= self.next_start {
             self.start(present).await;
         }
@@ -203,7 +204,7 @@ impl Supervisor {
         }
         tracing::error!(%reason, "Suricata does not start");
         self.put_off();
-        self.set_state(EngineState::StartFailed, reason);
+        self.set_state(EngineState::StartFailed, &reason);
     }
 
     async fn try_start(&mut self, interfaces: BTreeSet<String>) -> Result<(), String> {
@@ -224,7 +225,7 @@ impl Supervisor {
         self.starts += 1;
         let started = self.clock.instant();
         self.running = Some(Running { process, interfaces, started, since: self.clock.now(), answers: false });
-        self.set_state(EngineState::Starting, String::new());
+        self.set_state(EngineState::Starting, "");
         self.publish();
         self.wait_for_answer(&tools.place).await
     }
@@ -277,7 +278,7 @@ impl Supervisor {
         let interfaces = running.interfaces.clone();
         self.windows.engine_started(&interfaces, now);
         self.window_ends = now + self.options.patience.window;
-        self.set_state(EngineState::Running, String::new());
+        self.set_state(EngineState::Running, "");
         let names: Vec<&str> = interfaces.iter().map(String::as_str).collect();
         self.tell("engine", format!("Suricata listens on {}", names.join(", ")));
         Ok(())
@@ -321,7 +322,7 @@ impl Supervisor {
     fn lost(&mut self, reason: String) {
         tracing::warn!(%reason, "Suricata is gone and is started again");
         self.tell("engine", format!("Suricata no longer watches: {reason}"));
-        self.set_state(EngineState::NotRunning, reason);
+        self.set_state(EngineState::NotRunning, &reason);
         self.publish();
     }
 
@@ -359,13 +360,8 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn set_state(&mut self, state: EngineState, reason: String) {
-        let since = match &self.engine {
-            Some(engine) if engine.state == state => engine.since,
-            Some(_) | None => self.clock.now(),
-        };
-        self.engine =
-            Some(EngineFacts { state, since, reason, rules_loaded: 0, rules_failed: 0, complaints: Vec::new() });
+    pub(super) fn set_state(&mut self, state: EngineState, reason: &str) {
+        self.engine = Some(told(self.engine.take(), state, reason, self.clock.now()));
     }
 
     pub(super) fn tell(&self, kind: &str, text: String) {
@@ -418,6 +414,7 @@ impl Supervisor {
             memory_bytes: self.running.as_ref().map_or(0, |running| running.process.memory_bytes()),
             pid: self.running.as_ref().map(|running| running.process.pid()),
             starts: self.starts,
+            is_starting: self.running.as_ref().is_some_and(|running| !running.answers),
             interfaces,
         };
         self.tell_of_interfaces(&status.interfaces);
