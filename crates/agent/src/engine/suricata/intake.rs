@@ -194,7 +194,8 @@ mod tests {
         drop(near);
         taking.await.unwrap();
         let tally = intake.tally();
-        let [events, not_understood] = [&tally.events, &tally.not_understood].map(|count| count.load(Ordering::Relaxed));
+        let [events, not_understood] =
+            [&tally.events, &tally.not_understood].map(|count| count.load(Ordering::Relaxed));
         let mut found = Vec::new();
         while let Ok(piece) = evidence.try_recv() {
             found.push(piece);

@@ -218,7 +218,11 @@ mod tests {
         assert_eq!(look(&mut windows, (5, 0), 0, 30), [None; 2]);
         assert_eq!(look(&mut windows, (6, 7), 0, 40), [None, Some(at(30))]);
         for (dropped, now) in [(7, 50), (9, 99), (9, 110), (9, 158)] {
-            assert_eq!(look(&mut windows, (now, dropped), 0, i64::try_from(now).unwrap()), [None, Some(at(30))], "{now}");
+            assert_eq!(
+                look(&mut windows, (now, dropped), 0, i64::try_from(now).unwrap()),
+                [None, Some(at(30))],
+                "{now}"
+            );
         }
         assert_eq!(look(&mut windows, (200, 9), 0, 159), [None; 2]);
         assert_eq!(look(&mut windows, (201, 10), 0, 160), [None, Some(at(159))], "another loss, since another time");

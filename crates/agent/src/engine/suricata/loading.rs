@@ -48,7 +48,7 @@ pub struct RulesLoaded {
     pub complaints: Vec<String>,
     /// SHA-256 (hex) over all of them.
     pub sha256: String,
-    /// Whether the running engine says so; otherwise its check did, because nothing is to be listened on.
+    /// Whether the running engine says so; otherwise its check did, because the engine does not run at the moment.
     pub by_engine: bool,
 }
 
@@ -89,6 +89,22 @@ pub enum LoadError {
     /// It does not run.
     #[error("Suricata does not run, so it cannot load rules; see the engine's state for why")]
     NotRunning,
+}
+
+impl LoadError {
+    /// Whether the same rules may well be taken another time: what is in the way says nothing about them.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Process(_) | Self::Busy(_) | Self::Control(_) | Self::NotRunning => true,
+            Self::Source(error) => match error {
+                SourceError::Write { .. } => true,
+                SourceError::Read { .. } | SourceError::TooMany => false,
+            },
+            // The engine ran, and these rules brought it into a state from which it had to be started again.
+            Self::Refused(_) | Self::PutBack(_) | Self::Unsettled => false,
+        }
+    }
 }
 
 /// Changes the rules of a running engine.
@@ -225,4 +241,28 @@ pub async fn read_back(
         sha256: gathered.sha256(),
         by_engine: true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_says_nothing_about_the_rules_passes() {
+        let io = || std::io::Error::other("x");
+        for (error, is_passing) in [
+            (LoadError::Busy(Duration::from_secs(1)), true),
+            (LoadError::NotRunning, true),
+            (LoadError::Control(ControlError::Stranger), true),
+            (LoadError::Process(ProcessError::Io(io())), true),
+            (LoadError::Source(SourceError::Write { path: PathBuf::new(), source: io() }), true),
+            (LoadError::Source(SourceError::Read { path: PathBuf::new(), source: io() }), false),
+            (LoadError::Source(SourceError::TooMany), false),
+            (LoadError::Refused(RulesLoaded::default()), false),
+            (LoadError::PutBack(RulesLoaded::default()), false),
+            (LoadError::Unsettled, false),
+        ] {
+            assert_eq!(error.is_passing(), is_passing, "{error}");
+        }
+    }
 }

@@ -53,7 +53,8 @@ fn number(rule: &[u8]) -> Option<u32> {
         false
     });
     for option in options {
-        let Some((name, value)) = option.iter().position(|byte| *byte == b':').and_then(|at| option.split_at_checked(at))
+        let Some((name, value)) =
+            option.iter().position(|byte| *byte == b':').and_then(|at| option.split_at_checked(at))
         else {
             continue;
         };
@@ -117,7 +118,8 @@ mod tests {
     fn what_is_known_becomes_a_comment_of_the_same_lines() {
         let mut known = Known::default();
         known.learn(b"#alert a (sid:3;)\nalert a (sid:1;)\n alert a (sid:4;)\nalert a (sid:2;)");
-        let mut text = b"alert b (sid:2; \\\n rev:9;)\n# sid:1\nalert b (sid:3;)\nalert b (sid:1;)\nalert b (sid:4;)\n".to_vec();
+        let mut text =
+            b"alert b (sid:2; \\\n rev:9;)\n# sid:1\nalert b (sid:3;)\nalert b (sid:1;)\nalert b (sid:4;)\n".to_vec();
         assert_eq!(known.silence(&mut text), 2);
         let lines: Vec<&str> = std::str::from_utf8(&text).unwrap().lines().collect();
         assert!([0, 1, 4].iter().all(|line| lines[*line].bytes().all(|byte| byte == b'#')), "{lines:?}");

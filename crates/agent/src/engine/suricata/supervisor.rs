@@ -72,7 +72,7 @@ pub(super) struct Supervisor {
     pub(super) sent: Arc<Sent>,
     pub(super) wanted: Wanted,
     /// The rules in force, as text; `None`: not gathered yet.
-    pub(super) gathered: Option<Gathered>,
+    pub(super) gathered: Option<Arc<Gathered>>,
     pub(super) rules: RulesLoaded,
     pub(super) running: Option<Running>,
     windows: Windows,
@@ -83,6 +83,8 @@ pub(super) struct Supervisor {
     pause: Duration,
     window_ends: Timestamp,
     starts: u64,
+    /// How often an engine was stopped on purpose.
+    pub(super) stops: u64,
 }
 
 impl Supervisor {
@@ -116,6 +118,7 @@ impl Supervisor {
             pause: options.patience.first_pause,
             window_ends: clock.now(),
             starts: 0,
+            stops: 0,
             options,
             clock,
         }
@@ -143,6 +146,15 @@ impl Supervisor {
                 () = tokio::time::sleep(self.options.patience.look) => {}
             }
         }
+    }
+
+    /// Waits until there is something to look at, and looks.
+    pub(super) async fn watch(&mut self) {
+        tokio::select! {
+            status = ended(self.running.as_mut()) => self.note_death(status),
+            () = tokio::time::sleep(self.options.patience.look) => {}
+        }
+        self.look().await;
     }
 
     /// One look at the interfaces and the engine, and what follows from it.
@@ -211,7 +223,7 @@ impl Supervisor {
         let tools = self.tools().map_err(|error| one_line(&error))?;
         let gathered = match self.gathered.take() {
             Some(gathered) => gathered,
-            None => Gathered::read(&self.options.rules).map_err(|error| one_line(&error))?,
+            None => Arc::new(Gathered::read(&self.options.rules).map_err(|error| one_line(&error))?),
         };
         let yaml = render(&self.settings(&tools.place, &self.wanted, interfaces.clone()));
         for (path, text) in [(tools.place.rules(), gathered.text()), (tools.place.config(), yaml.as_bytes())] {
@@ -340,6 +352,7 @@ impl Supervisor {
 
     pub(super) async fn stop_engine(&mut self) {
         let Some(running) = self.running.take() else { return };
+        self.stops += 1;
         match self.tools_of_running() {
             Ok(place) => running.process.stop(&place).await,
             Err(_) => running.process.kill().await,

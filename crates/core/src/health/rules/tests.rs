@@ -150,7 +150,8 @@ fn an_engine_that_is_only_started_again_keeps_its_issue_until_it_answers() {
 
 #[test]
 fn losses_of_the_engine_and_of_the_kernel_are_told_apart() {
-    let facts = json!({ "engines": { "suricata": { "state": "running", "since": at(-9), "eventsLostSince": at(-1) } } });
+    let facts =
+        json!({ "engines": { "suricata": { "state": "running", "since": at(-9), "eventsLostSince": at(-1) } } });
     let mut sensor = sensor(OT, V2, &facts, 0);
     open(&mut sensor, 0);
     let reason = &sensor.issues[&IssueType::SomeNetworkTrafficNotAnalyzed].reason;
