@@ -13,6 +13,7 @@ use watchpost_agent::engine::suricata::canary::Expected;
 use watchpost_agent::engine::suricata::evidence::Mapper;
 use watchpost_agent::engine::suricata::home::Home;
 use watchpost_agent::engine::suricata::intake::Intake;
+use watchpost_agent::engine::suricata::room::Room;
 use watchpost_clock::Clock;
 
 /// Events of one run.
@@ -47,8 +48,8 @@ fn run(lines: &[u8]) -> Result<Duration, std::io::Error> {
     let path = folder.path().join("eve.sock");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mapper = Mapper::new(Home::new(&BTreeSet::new()));
-    let (hand_out, mut taken) = tokio::sync::mpsc::channel(4_096);
-    let intake = Intake::new(Clock::system(), mapper, Arc::new(Expected::default()), hand_out);
+    let (room, mut taken) = Room::new(4_096, 0);
+    let intake = Intake::new(Clock::system(), mapper, Arc::new(Expected::default()), room);
     let before = cpu()?;
     runtime.block_on(async {
         let listener = tokio::net::UnixListener::bind(&path)?;

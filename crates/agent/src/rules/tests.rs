@@ -105,6 +105,7 @@ impl Host {
             rules_loaded: 6 + package - missing,
             rules_failed: 0,
             complaints: Vec::new(),
+            events_lost_since: None,
         };
         let mut status = SensorStatus::starting(Version::new(2, 255, 1, 0), 1);
         status.facts.engines.insert(EngineKind::Sigma, engine);

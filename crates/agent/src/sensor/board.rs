@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesReport;
-use watchpost_core::facts::{EngineKind, EngineState, NameResolution};
+use watchpost_core::facts::{EngineKind, NameResolution};
 use watchpost_core::sync::{DetectionProof, EngineProof};
 use watchpost_core::time::Timestamp;
 
@@ -53,7 +53,7 @@ pub(super) async fn keep(
     loop {
         let (own, packets) = (desk.borrow_and_update().clone(), suricata.borrow_and_update().clone());
         let status = whole(worker.borrow_and_update().clone(), &packets, &own);
-        if own.in_hand > 0 || packets.engine.as_ref().is_some_and(|engine| engine.state == EngineState::Starting) {
+        if own.in_hand > 0 || packets.is_starting {
             clock.busy();
         } else {
             // The sensor has no timer of the clock's: it wakes by the log, by its engines and by its socket.

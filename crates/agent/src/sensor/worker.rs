@@ -228,6 +228,7 @@ impl Worker {
             rules_loaded: rules.loaded,
             rules_failed: rules.failed,
             complaints: rules.complaints.iter().take(EngineFacts::MAX_COMPLAINTS).cloned().collect(),
+            events_lost_since: None,
         }
     }
 

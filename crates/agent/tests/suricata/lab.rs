@@ -148,6 +148,8 @@ impl Lab {
             answer: millis(2_000),
             look: millis(100),
             window: millis(400),
+            quiet: millis(400),
+            loss: millis(400),
             canary: millis(1_000),
             proof: millis(5_000),
             first_pause: millis(100),

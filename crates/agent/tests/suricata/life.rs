@@ -46,7 +46,12 @@ fn killed_process_is_started_again_past_its_stale_socket() {
         engine.signal("-KILL");
         engine.until("its death is noticed", |status| state(status) == Some(EngineState::NotRunning)).await;
         assert!(engine.place.control().exists(), "the socket of the dead is still there");
-        let status = engine.until("it runs again", is_running).await;
+        let status = engine
+            .until("it runs again", |status| {
+                assert_ne!(state(status), Some(EngineState::Starting), "a failure stands until there is an answer");
+                is_running(status)
+            })
+            .await;
         assert_ne!(status.pid, Some(pid));
         assert_eq!(status.starts, 2);
         Lab::send("http");

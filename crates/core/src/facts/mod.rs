@@ -72,10 +72,10 @@ pub struct InterfaceFacts {
     pub present: bool,
     /// It is up and has a link.
     pub up: bool,
-    /// The engine has seen no packet on it since; `None`: packets flow, or nothing listens.
+    /// The engine has seen no packet on it since, for a minute at least; `None`: packets flow, or nothing listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Timestamp>,
-    /// The kernel has dropped packets of it since, in every window up to now; `None`: none lately.
+    /// The kernel has dropped packets of it since; `None`: none within the last minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub losing_since: Option<Timestamp>,
 }
@@ -100,24 +100,29 @@ pub struct EngineFacts {
     /// The first refusals in words, at most [`EngineFacts::MAX_COMPLAINTS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<String>,
+    /// What it said of the traffic was lost or not understood since; `None`: nothing of it within the last hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_lost_since: Option<Timestamp>,
 }
 
 impl EngineFacts {
     /// Most complaints that travel.
     pub const MAX_COMPLAINTS: usize = 5;
+    /// Most characters of the reason and of each complaint.
+    pub const MAX_TEXT: usize = 300;
 }
 
 /// What an engine does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EngineState {
-    /// It was started and has not answered yet.
+    /// It was started for the first time, or anew on purpose, and has not answered yet.
     Starting,
     /// It answers.
     Running,
-    /// It ended, or does not answer, and is started again.
+    /// It ended, or does not answer; so it stays until it answers again, however often it is started meanwhile.
     NotRunning,
-    /// It ended before it answered, or the host lacks what it needs.
+    /// It ended before it answered, or the host lacks what it needs; so it stays until it answers.
     StartFailed,
 }
 

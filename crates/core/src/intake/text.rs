@@ -80,6 +80,7 @@ mod tests {
             rules_loaded: 7,
             rules_failed: 1,
             complaints: vec!["rule 1".to_owned()],
+            events_lost_since: None,
         };
         facts.engines.insert(EngineKind::Suricata, engine);
         assert_eq!(clean_facts(&facts), facts);

@@ -10,10 +10,12 @@ use watchpost_clock::Clock;
 use watchpost_core::sync::EngineProof;
 
 use super::evidence::Evidence;
+use super::intake;
 use super::loading::{Expectation, LoadError, RulesLoaded};
 use super::place::PlaceError;
 use super::process::ProcessError;
 use super::proving::ProveError;
+use super::room::Room;
 use super::rules::{RuleSources, SourceError};
 use super::supervisor::Supervisor;
 use super::{SuricataOptions, SuricataStatus};
@@ -72,11 +74,15 @@ impl Suricata {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (publish, status) = watch::channel(SuricataStatus::default());
         let (stop, stopped) = watch::channel(false);
-        let (hand_out, evidence) = mpsc::channel(options.evidence_waiting.max(1));
+        let (room, evidence) = Room::new(options.evidence_waiting, options.alerts_waiting);
         let (ended, has_ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let events = intake::own_thread()?;
         std::thread::Builder::new().name("suricata".to_owned()).spawn(move || {
-            runtime.block_on(Supervisor::new(options, clock, publish, hand_out).live(inbox, stopped));
+            let supervisor = Supervisor::new(options, clock, publish, room, events.handle().clone());
+            runtime.block_on(supervisor.live(inbox, stopped));
+            // Nothing comes any more: the engine is gone.
+            events.shutdown_background();
             // Nobody waits when the handle was dropped.
             let _ = ended.send(());
         })?;
@@ -138,7 +144,7 @@ impl SuricataHandle {
         self.status.clone()
     }
 
-    /// The evidence; once. What is not taken in time is lost and counted.
+    /// The evidence; once. What is not taken in time is lost and counted, alerts last.
     pub fn take_evidence(&mut self) -> Option<mpsc::Receiver<Evidence>> {
         self.evidence.take()
     }

@@ -4,12 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::LinkAddr;
 use watchpost_core::facts::{InterfaceCounters, InterfaceFacts};
 use watchpost_core::time::Timestamp;
+
+/// How long an interface is quiet before it is called silent. On a small network a packet may come every quarter of a
+/// minute; a fact that changed with every pause between two would cost a write at every check-in.
+pub const QUIET_FOR: Duration = Duration::from_secs(60);
+/// How long a loss stays a fact: drops come in bursts, and what comes back within the minute has not ended.
+pub const LOSS_LASTS: Duration = Duration::from_secs(60);
 
 /// One interface that is there.
 #[derive(Clone, Debug)]
@@ -50,19 +57,30 @@ struct Heard {
     before: InterfaceCounters,
     /// Our own canaries that were not among the packets yet: the engine counts about a second late.
     own: u64,
+    /// The end of the last window with a packet, or when listening began.
+    last_packet_at: Timestamp,
     silent_since: Option<Timestamp>,
-    losing_since: Option<Timestamp>,
+    /// Since when packets were lost, and when the last of them was.
+    losing: Option<(Timestamp, Timestamp)>,
 }
 
 /// Turns samples of counters into states.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Windows {
     heard: BTreeMap<String, Heard>,
     /// When the window under way began.
     began: Timestamp,
+    quiet_for: Duration,
+    loss_lasts: Duration,
 }
 
 impl Windows {
+    /// Nothing was heard yet. Silence is told after `quiet_for`, a loss as long as `loss_lasts`.
+    #[must_use]
+    pub fn new(quiet_for: Duration, loss_lasts: Duration) -> Self {
+        Self { heard: BTreeMap::new(), began: Timestamp::default(), quiet_for, loss_lasts }
+    }
+
     /// An engine begins to listen: its counters begin at zero.
     pub fn engine_started(&mut self, interfaces: &BTreeSet<String>, now: Timestamp) {
         self.began = now;
@@ -71,6 +89,9 @@ impl Windows {
             let heard = self.heard.entry(name.clone()).or_default();
             heard.before = sum(heard.before, heard.last);
             heard.last = InterfaceCounters::default();
+            if heard.silent_since.is_none() {
+                heard.last_packet_at = now;
+            }
         }
     }
 
@@ -88,8 +109,15 @@ impl Windows {
             let packets = counted.packets.saturating_sub(heard.last.packets);
             let dropped = counted.dropped.saturating_sub(heard.last.dropped);
             let expected = heard.own.saturating_add(own);
-            heard.silent_since = (packets <= expected && dropped == 0).then(|| heard.silent_since.unwrap_or(began));
-            heard.losing_since = (dropped > 0).then(|| heard.losing_since.unwrap_or(began));
+            if packets > expected || dropped > 0 {
+                heard.last_packet_at = now;
+            }
+            let is_silent = now.since(heard.last_packet_at) >= self.quiet_for;
+            heard.silent_since = is_silent.then_some(heard.last_packet_at);
+            heard.losing = heard.losing.filter(|(_, last)| dropped > 0 || now.since(*last) < self.loss_lasts);
+            if dropped > 0 {
+                heard.losing = Some((heard.losing.map_or(began, |(since, _)| since), now));
+            }
             // Of one window only: a canary that was lost must not hide a packet for ever.
             heard.own = expected.saturating_sub(packets).min(own);
             heard.last = *counted;
@@ -113,7 +141,7 @@ impl Windows {
                 present: there.contains_key(name),
                 up: there.get(name).is_some_and(|interface| interface.up),
                 silent_since: heard.silent_since,
-                losing_since: heard.losing_since,
+                losing_since: heard.losing.map(|(since, _)| since),
             }
         };
         names.into_iter().map(|name| (name.clone(), facts(name))).collect()
@@ -138,44 +166,83 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
+    const NAME: &str = "eth1";
+
+    fn windows() -> Windows {
+        Windows::new(QUIET_FOR, LOSS_LASTS)
+    }
+
+    fn selected() -> BTreeSet<String> {
+        BTreeSet::from([NAME.to_owned()])
+    }
+
+    /// Ends a window at `now`; says since when it is silent and losing.
+    fn look(windows: &mut Windows, (packets, dropped): (u64, u64), own: u64, now: i64) -> [Option<Timestamp>; 2] {
+        let counters = BTreeMap::from([(NAME.to_owned(), InterfaceCounters { packets, dropped })]);
+        windows.sample(&counters, &BTreeMap::from([(NAME.to_owned(), own)]), at(now));
+        let facts = windows.facts(&BTreeMap::new(), &selected(), &selected())[NAME].clone();
+        [facts.silent_since, facts.losing_since]
+    }
+
     #[test]
-    fn states_say_since_when_and_end_with_the_first_window_that_is_otherwise() {
-        let selected = BTreeSet::from(["eth1".to_owned()]);
-        let mut windows = Windows::default();
-        windows.engine_started(&selected, at(0));
-        let mut look = |packets, dropped, own, now| {
-            let counters = BTreeMap::from([("eth1".to_owned(), InterfaceCounters { packets, dropped })]);
-            windows.sample(&counters, &BTreeMap::from([("eth1".to_owned(), own)]), at(now));
-            let facts = windows.facts(&BTreeMap::new(), &selected, &selected)["eth1"].clone();
-            (facts.silent_since, facts.losing_since)
-        };
-        assert_eq!(look(0, 0, 0, 10), (Some(at(0)), None), "nothing since the start");
-        assert_eq!(look(1, 0, 1, 20), (Some(at(0)), None), "our own canary is no traffic");
-        assert_eq!(look(1, 0, 1, 22), (Some(at(0)), None));
-        assert_eq!(look(2, 0, 0, 24), (Some(at(0)), None), "nor is one that is counted a window late");
-        assert_eq!(look(3, 0, 0, 26), (None, None));
-        assert_eq!(look(5, 0, 1, 30), (None, None));
-        assert_eq!(look(5, 7, 0, 40), (None, Some(at(30))));
-        assert_eq!(look(9, 9, 0, 50), (None, Some(at(30))));
-        assert_eq!(look(9, 9, 0, 60), (Some(at(50)), None));
+    fn silence_is_told_after_a_quiet_minute_and_ends_with_the_first_packet() {
+        let mut windows = windows();
+        windows.engine_started(&selected(), at(0));
+        assert_eq!(look(&mut windows, (0, 0), 0, 59), [None; 2]);
+        assert_eq!(look(&mut windows, (0, 0), 0, 60), [Some(at(0)), None], "nothing since the start");
+        assert_eq!(look(&mut windows, (1, 0), 1, 70), [Some(at(0)), None], "our own canary is no traffic");
+        assert_eq!(look(&mut windows, (1, 0), 1, 72), [Some(at(0)), None]);
+        assert_eq!(look(&mut windows, (2, 0), 0, 74), [Some(at(0)), None], "nor is one that is counted a window late");
+        assert_eq!(look(&mut windows, (3, 0), 0, 76), [None; 2]);
+        assert_eq!(look(&mut windows, (3, 0), 0, 135), [None; 2]);
+        assert_eq!(look(&mut windows, (3, 0), 0, 136), [Some(at(76)), None], "since the last packet");
+        windows.engine_started(&selected(), at(140));
+        assert_eq!(look(&mut windows, (0, 0), 0, 150), [Some(at(76)), None], "another engine breaks no silence");
+    }
+
+    #[test]
+    fn a_network_with_a_packet_every_fifteen_seconds_reports_unchanged_facts() {
+        let mut windows = windows();
+        windows.engine_started(&selected(), at(0));
+        for window in 1..=60_u64 {
+            let now = window * 10;
+            let facts = look(&mut windows, (now / 15, 0), 0, i64::try_from(now).unwrap());
+            assert_eq!(facts, [None; 2], "at {now} s");
+        }
+    }
+
+    #[test]
+    fn a_loss_is_told_until_a_minute_after_the_last() {
+        let mut windows = windows();
+        windows.engine_started(&selected(), at(0));
+        assert_eq!(look(&mut windows, (5, 0), 0, 30), [None; 2]);
+        assert_eq!(look(&mut windows, (6, 7), 0, 40), [None, Some(at(30))]);
+        for (dropped, now) in [(7, 50), (9, 99), (9, 110), (9, 158)] {
+            assert_eq!(
+                look(&mut windows, (now, dropped), 0, i64::try_from(now).unwrap()),
+                [None, Some(at(30))],
+                "{now}"
+            );
+        }
+        assert_eq!(look(&mut windows, (200, 9), 0, 159), [None; 2]);
+        assert_eq!(look(&mut windows, (201, 10), 0, 160), [None, Some(at(159))], "another loss, since another time");
     }
 
     #[test]
     fn counters_outlive_the_engine() {
-        let selected = BTreeSet::from(["eth1".to_owned()]);
-        let mut windows = Windows::default();
-        let counters = |packets| BTreeMap::from([("eth1".to_owned(), InterfaceCounters { packets, dropped: 1 })]);
-        windows.engine_started(&selected, at(0));
+        let mut windows = windows();
+        let counters = |packets| BTreeMap::from([(NAME.to_owned(), InterfaceCounters { packets, dropped: 1 })]);
+        windows.engine_started(&selected(), at(0));
         windows.sample(&counters(100), &BTreeMap::new(), at(10));
-        windows.engine_started(&selected, at(20));
+        windows.engine_started(&selected(), at(20));
         windows.sample(&counters(3), &BTreeMap::new(), at(30));
-        assert_eq!(windows.counters()["eth1"], InterfaceCounters { packets: 103, dropped: 2 });
+        assert_eq!(windows.counters()[NAME], InterfaceCounters { packets: 103, dropped: 2 });
     }
 
     #[test]
     fn the_loopback_of_this_host_is_there_and_left_out() {
         let there = look().unwrap();
         assert!(there["lo"].is_loopback);
-        assert!(!Windows::default().facts(&there, &BTreeSet::new(), &BTreeSet::new()).contains_key("lo"));
+        assert!(!windows().facts(&there, &BTreeSet::new(), &BTreeSet::new()).contains_key("lo"));
     }
 }

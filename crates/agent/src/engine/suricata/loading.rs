@@ -28,10 +28,10 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// Whether these counts are good enough.
+    /// Whether these counts are good enough, with so many rules of the package that the release has, too.
     #[must_use]
-    pub fn is_met_by(self, counts: RuleCounts) -> bool {
-        counts.loaded >= self.loaded_at_least && counts.failed <= self.failed_at_most
+    pub fn is_met_by(self, counts: RuleCounts, superseded: u32) -> bool {
+        counts.loaded.saturating_add(superseded) >= self.loaded_at_least && counts.failed <= self.failed_at_most
     }
 }
 
@@ -40,14 +40,24 @@ impl Expectation {
 pub struct RulesLoaded {
     /// How many, the canary's counted.
     pub loaded: u32,
+    /// Rules of the package that were left out because the release has them: they are in force, and counted there once.
+    pub superseded: u32,
     /// How many were refused.
     pub failed: u32,
     /// Why: file, line and reason, at most [`COMPLAINTS_LIMIT`].
     pub complaints: Vec<String>,
     /// SHA-256 (hex) over all of them.
     pub sha256: String,
-    /// Whether the running engine says so; otherwise its check did, because nothing is to be listened on.
+    /// Whether the running engine says so; otherwise its check did, because the engine does not run at the moment.
     pub by_engine: bool,
+}
+
+impl RulesLoaded {
+    /// How many of the release and of the package are in force; what both have counts for each, as in their promises.
+    #[must_use]
+    pub fn in_force(&self) -> u32 {
+        self.loaded.saturating_add(self.superseded)
+    }
 }
 
 /// Why rules are not in force.
@@ -81,6 +91,22 @@ pub enum LoadError {
     NotRunning,
 }
 
+impl LoadError {
+    /// Whether the same rules may well be taken another time: what is in the way says nothing about them.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Process(_) | Self::Busy(_) | Self::Control(_) | Self::NotRunning => true,
+            Self::Source(error) => match error {
+                SourceError::Write { .. } => true,
+                SourceError::Read { .. } | SourceError::TooMany => false,
+            },
+            // The engine ran, and these rules brought it into a state from which it had to be started again.
+            Self::Refused(_) | Self::PutBack(_) | Self::Unsettled => false,
+        }
+    }
+}
+
 /// Changes the rules of a running engine.
 pub struct Loader<'a> {
     /// For the deadline.
@@ -112,10 +138,13 @@ impl Loader<'_> {
             Err(error) => Err(error),
         };
         let error = match found {
-            Ok(found) if expectation.is_met_by(RuleCounts { loaded: found.loaded, failed: found.failed }) => {
-                return Ok(found);
+            Ok(found) => {
+                let counts = RuleCounts { loaded: found.loaded, failed: found.failed };
+                if expectation.is_met_by(counts, found.superseded) {
+                    return Ok(found);
+                }
+                LoadError::PutBack(found)
             }
-            Ok(found) => LoadError::PutBack(found),
             Err(error) => error,
         };
         let Some(before) = before else { return Err(error) };
@@ -206,9 +235,34 @@ pub async fn read_back(
     let complaint = |failed| gathered.complaint(failed, reasons.get(&failed.line).map(String::as_str));
     Ok(RulesLoaded {
         loaded: counts.loaded,
+        superseded: gathered.superseded(),
         failed: counts.failed,
         complaints: failed.iter().take(COMPLAINTS_LIMIT).map(complaint).collect(),
         sha256: gathered.sha256(),
         by_engine: true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_says_nothing_about_the_rules_passes() {
+        let io = || std::io::Error::other("x");
+        for (error, is_passing) in [
+            (LoadError::Busy(Duration::from_secs(1)), true),
+            (LoadError::NotRunning, true),
+            (LoadError::Control(ControlError::Stranger), true),
+            (LoadError::Process(ProcessError::Io(io())), true),
+            (LoadError::Source(SourceError::Write { path: PathBuf::new(), source: io() }), true),
+            (LoadError::Source(SourceError::Read { path: PathBuf::new(), source: io() }), false),
+            (LoadError::Source(SourceError::TooMany), false),
+            (LoadError::Refused(RulesLoaded::default()), false),
+            (LoadError::PutBack(RulesLoaded::default()), false),
+            (LoadError::Unsettled, false),
+        ] {
+            assert_eq!(error.is_passing(), is_passing, "{error}");
+        }
+    }
 }

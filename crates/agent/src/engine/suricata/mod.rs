@@ -14,19 +14,24 @@ pub mod home;
 pub mod intake;
 pub mod interfaces;
 pub mod loading;
+mod losses;
 mod orders;
 pub mod place;
 pub mod process;
 mod proving;
+pub mod room;
 pub mod rules;
 mod running;
+mod signature;
 mod supervisor;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use watchpost_core::facts::{EngineFacts, InterfaceCounters, InterfaceFacts};
+use watchpost_core::time::Timestamp;
 
 pub use evidence::Evidence;
 pub use handle::{ConfigureError, Suricata, SuricataHandle};
@@ -53,6 +58,8 @@ pub struct SuricataOptions {
     pub threads: u32,
     /// Pieces of evidence that may wait to be taken.
     pub evidence_waiting: usize,
+    /// Alerts that may wait beside them.
+    pub alerts_waiting: usize,
     /// How long things may take.
     pub patience: Patience,
 }
@@ -69,7 +76,9 @@ impl SuricataOptions {
             packet_bytes: 100 * 1024 * 1024,
             packet_files: 10,
             threads: 1,
-            evidence_waiting: 4096,
+            evidence_waiting: 4_096,
+            // An alert with its event has about 2 KiB: 64 MiB when the disk has refused for long.
+            alerts_waiting: 32_768,
             patience: Patience::default(),
         }
     }
@@ -88,6 +97,10 @@ pub struct Patience {
     pub look: Duration,
     /// One sampling window of packets and drops, by the clock. Suricata counts about a second late: longer than that.
     pub window: Duration,
+    /// How long an interface is quiet before it is called silent, by the clock.
+    pub quiet: Duration,
+    /// How long it is told that packets were lost, by the clock.
+    pub loss: Duration,
     /// A canary on its way.
     pub canary: Duration,
     /// The whole of a proof, in which canaries are sent again.
@@ -107,6 +120,8 @@ impl Default for Patience {
             reload: seconds(180),
             look: seconds(1),
             window: seconds(10),
+            quiet: interfaces::QUIET_FOR,
+            loss: interfaces::LOSS_LASTS,
             canary: seconds(2),
             proof: seconds(15),
             first_pause: seconds(1),
@@ -132,10 +147,14 @@ pub struct SuricataStatus {
     pub events_not_understood: u64,
     /// Pieces of evidence that found no room.
     pub evidence_lost: u64,
+    /// Evidence found no room, or events were not understood, since; `None`: not within the last hour.
+    pub losing_events_since: Option<Timestamp>,
     /// Memory that the engine uses.
     pub memory_bytes: u64,
     /// The engine's process.
     pub pid: Option<u32>,
     /// How often it was started.
     pub starts: u64,
+    /// It was started and has not answered yet, whatever its facts go on saying.
+    pub is_starting: bool,
 }

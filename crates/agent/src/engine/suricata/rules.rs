@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::canary;
 use super::control::FailedRule;
+use super::signature::Known;
+use super::told::clipped;
 use crate::host::disk::read_limited;
 
 /// The largest rule file that is read, in bytes.
@@ -66,23 +68,32 @@ pub struct Gathered {
     lines: usize,
     /// The first line (from 1) of each source.
     sources: Vec<(usize, String)>,
+    superseded: u32,
 }
 
 impl Gathered {
-    /// Reads everything there is, the canary's rule first.
+    /// Reads everything there is, the canary's rule first. A rule of the package that the release has too is left out:
+    /// Suricata would refuse it, and the release has been proved with its own.
     ///
     /// # Errors
     /// When something that should be there cannot be read.
     pub fn read(sources: &RuleSources) -> Result<Self, SourceError> {
         let mut gathered = Self::default();
+        let mut known = Known::default();
+        known.learn(canary::RULE.as_bytes());
         gathered.push(BUILT_IN.to_owned(), canary::RULE.as_bytes());
-        for (label, folder) in [("release", &sources.release), ("package", &sources.package)] {
+        for (label, folder, is_first) in [("release", &sources.release, true), ("package", &sources.package, false)] {
             let Some(folder) = folder else { continue };
             for name in rule_files(folder)? {
                 let path = folder.join(&name);
                 let missing = || io::Error::from(io::ErrorKind::NotFound);
                 let text = read_limited(&path, FILE_LIMIT).and_then(|text| text.ok_or_else(missing));
-                let text = text.map_err(|source| SourceError::Read { path, source })?;
+                let mut text = text.map_err(|source| SourceError::Read { path, source })?;
+                if is_first {
+                    known.learn(&text);
+                } else {
+                    gathered.superseded = gathered.superseded.saturating_add(known.silence(&mut text));
+                }
                 gathered.push(format!("{label}/{name}"), &text);
                 if gathered.text.len() > TOTAL_LIMIT || gathered.sources.len() > FILES_LIMIT {
                     return Err(SourceError::TooMany);
@@ -108,6 +119,12 @@ impl Gathered {
         &self.text
     }
 
+    /// Rules of the package that were left out because the release has them.
+    #[must_use]
+    pub fn superseded(&self) -> u32 {
+        self.superseded
+    }
+
     /// SHA-256 (hex) over all of it.
     #[must_use]
     pub fn sha256(&self) -> String {
@@ -126,7 +143,7 @@ impl Gathered {
     pub fn complaint(&self, failed: &FailedRule, reason: Option<&str>) -> String {
         let rule: String = failed.rule.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
         let reason = reason.unwrap_or("refused");
-        format!("{}: {reason} in: {rule}", self.origin(failed.line))
+        clipped(&format!("{}: {reason} in: {rule}", self.origin(failed.line)))
     }
 }
 
@@ -197,6 +214,21 @@ mod tests {
         );
         let failed = FailedRule { rule: "two".to_owned(), line: 4 };
         assert_eq!(gathered.complaint(&failed, Some("no options")), "release/b.rules:2: no options in: two");
+    }
+
+    #[test]
+    fn a_rule_of_the_release_is_not_taken_from_the_package_again() {
+        let (release, package) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(release.path().join("a.rules"), "alert ip any any -> any any (sid:5; rev:1;)\n").unwrap();
+        let text = "alert ip any any -> any any (sid:5; rev:2;)\nalert ip any any -> any any (sid:6;)\n";
+        fs::write(package.path().join("a.rules"), text).unwrap();
+        let sources =
+            RuleSources { release: Some(release.path().to_owned()), package: Some(package.path().to_owned()) };
+        let gathered = Gathered::read(&sources).unwrap();
+        let text = std::str::from_utf8(gathered.text()).unwrap();
+        assert_eq!(gathered.superseded(), 1);
+        assert!(text.contains("sid:5; rev:1;") && !text.contains("sid:5; rev:2;") && text.contains("sid:6;"), "{text}");
+        assert_eq!(gathered.origin(4), "package/a.rules:2", "no line has moved");
     }
 
     #[test]

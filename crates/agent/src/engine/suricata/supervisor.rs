@@ -4,12 +4,13 @@
 //! interfaces itself, because Suricata spins on one that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixListener;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixListener;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use watchpost_clock::Clock;
@@ -26,10 +27,13 @@ use super::home::Home;
 use super::intake::Intake;
 use super::interfaces::{self, Interface, Windows};
 use super::loading::{self, RulesLoaded};
+use super::losses::Losses;
 use super::place::{self, Place, PlaceError};
 use super::process::{Process, Programs};
+use super::room::Room;
 use super::rules::{Gathered, replace, write_beside};
 use super::running::{Running, Sent};
+use super::told::told;
 use super::{SuricataOptions, SuricataStatus};
 use crate::host::process::ending;
 use crate::sensor::one_line;
@@ -58,24 +62,29 @@ pub(super) struct Supervisor {
     pub(super) options: SuricataOptions,
     pub(super) clock: Clock,
     status: watch::Sender<SuricataStatus>,
-    hand_out: mpsc::Sender<Evidence>,
+    room: Room,
+    losses: Losses,
+    /// Where events are taken in: nothing that is done here may hold them up.
+    events: Handle,
     pub(super) intake: Intake,
     serving: Option<JoinHandle<()>>,
     pub(super) expected: Arc<Expected>,
     pub(super) sent: Arc<Sent>,
     pub(super) wanted: Wanted,
     /// The rules in force, as text; `None`: not gathered yet.
-    pub(super) gathered: Option<Gathered>,
+    pub(super) gathered: Option<Arc<Gathered>>,
     pub(super) rules: RulesLoaded,
     pub(super) running: Option<Running>,
     windows: Windows,
     pub(super) there: BTreeMap<String, Interface>,
     told: BTreeMap<String, InterfaceFacts>,
-    engine: Option<EngineFacts>,
+    pub(super) engine: Option<EngineFacts>,
     next_start: Instant,
     pause: Duration,
     window_ends: Timestamp,
     starts: u64,
+    /// How often an engine was stopped on purpose.
+    pub(super) stops: u64,
 }
 
 impl Supervisor {
@@ -83,14 +92,17 @@ impl Supervisor {
         options: SuricataOptions,
         clock: Clock,
         status: watch::Sender<SuricataStatus>,
-        hand_out: mpsc::Sender<Evidence>,
+        room: Room,
+        events: Handle,
     ) -> Self {
         let expected = Arc::new(Expected::default());
         let mapper = Mapper::new(Home::new(&BTreeSet::new()));
         Self {
-            intake: Intake::new(clock.clone(), mapper, expected.clone(), hand_out.clone()),
+            intake: Intake::new(clock.clone(), mapper, expected.clone(), room.clone()),
             status,
-            hand_out,
+            room,
+            losses: Losses::default(),
+            events,
             serving: None,
             expected,
             sent: Arc::default(),
@@ -98,7 +110,7 @@ impl Supervisor {
             gathered: None,
             rules: RulesLoaded::default(),
             running: None,
-            windows: Windows::default(),
+            windows: Windows::new(options.patience.quiet, options.patience.loss),
             there: BTreeMap::new(),
             told: BTreeMap::new(),
             engine: None,
@@ -106,6 +118,7 @@ impl Supervisor {
             pause: options.patience.first_pause,
             window_ends: clock.now(),
             starts: 0,
+            stops: 0,
             options,
             clock,
         }
@@ -135,6 +148,15 @@ impl Supervisor {
         }
     }
 
+    /// Waits until there is something to look at, and looks.
+    pub(super) async fn watch(&mut self) {
+        tokio::select! {
+            status = ended(self.running.as_mut()) => self.note_death(status),
+            () = tokio::time::sleep(self.options.patience.look) => {}
+        }
+        self.look().await;
+    }
+
     /// One look at the interfaces and the engine, and what follows from it.
     pub(super) async fn look(&mut self) {
         match interfaces::look() {
@@ -154,7 +176,7 @@ impl Supervisor {
         } else if present.is_empty() {
             let missing: Vec<&str> = self.wanted.interfaces.iter().map(String::as_str).collect();
             let reason = format!("no capture interface is there ({}); it starts when one is", missing.join(", "));
-            self.set_state(EngineState::NotRunning, reason);
+            self.set_state(EngineState::NotRunning, &reason);
         } else if self.clock.instant() >= self.next_start {
             self.start(present).await;
         }
@@ -194,14 +216,14 @@ impl Supervisor {
         }
         tracing::error!(%reason, "Suricata does not start");
         self.put_off();
-        self.set_state(EngineState::StartFailed, reason);
+        self.set_state(EngineState::StartFailed, &reason);
     }
 
     async fn try_start(&mut self, interfaces: BTreeSet<String>) -> Result<(), String> {
         let tools = self.tools().map_err(|error| one_line(&error))?;
         let gathered = match self.gathered.take() {
             Some(gathered) => gathered,
-            None => Gathered::read(&self.options.rules).map_err(|error| one_line(&error))?,
+            None => Arc::new(Gathered::read(&self.options.rules).map_err(|error| one_line(&error))?),
         };
         let yaml = render(&self.settings(&tools.place, &self.wanted, interfaces.clone()));
         for (path, text) in [(tools.place.rules(), gathered.text()), (tools.place.config(), yaml.as_bytes())] {
@@ -215,7 +237,7 @@ impl Supervisor {
         self.starts += 1;
         let started = self.clock.instant();
         self.running = Some(Running { process, interfaces, started, since: self.clock.now(), answers: false });
-        self.set_state(EngineState::Starting, String::new());
+        self.set_state(EngineState::Starting, "");
         self.publish();
         self.wait_for_answer(&tools.place).await
     }
@@ -227,9 +249,10 @@ impl Supervisor {
         }
         let path = place.eve();
         place::remove(&path)?;
-        let listener = UnixListener::bind(&path).map_err(|source| PlaceError::Io { path, source })?;
+        let listener = UnixListener::bind(&path).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        let listener = listener.map_err(|source| PlaceError::Io { path, source })?;
         place.hand_over_eve()?;
-        self.serving = Some(tokio::spawn(self.intake.clone().serve(listener)));
+        self.serving = Some(self.events.spawn(self.intake.clone().serve_std(listener)));
         Ok(())
     }
 
@@ -267,7 +290,7 @@ impl Supervisor {
         let interfaces = running.interfaces.clone();
         self.windows.engine_started(&interfaces, now);
         self.window_ends = now + self.options.patience.window;
-        self.set_state(EngineState::Running, String::new());
+        self.set_state(EngineState::Running, "");
         let names: Vec<&str> = interfaces.iter().map(String::as_str).collect();
         self.tell("engine", format!("Suricata listens on {}", names.join(", ")));
         Ok(())
@@ -311,7 +334,7 @@ impl Supervisor {
     fn lost(&mut self, reason: String) {
         tracing::warn!(%reason, "Suricata is gone and is started again");
         self.tell("engine", format!("Suricata no longer watches: {reason}"));
-        self.set_state(EngineState::NotRunning, reason);
+        self.set_state(EngineState::NotRunning, &reason);
         self.publish();
     }
 
@@ -329,6 +352,7 @@ impl Supervisor {
 
     pub(super) async fn stop_engine(&mut self) {
         let Some(running) = self.running.take() else { return };
+        self.stops += 1;
         match self.tools_of_running() {
             Ok(place) => running.process.stop(&place).await,
             Err(_) => running.process.kill().await,
@@ -349,19 +373,13 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn set_state(&mut self, state: EngineState, reason: String) {
-        let since = match &self.engine {
-            Some(engine) if engine.state == state => engine.since,
-            Some(_) | None => self.clock.now(),
-        };
-        self.engine =
-            Some(EngineFacts { state, since, reason, rules_loaded: 0, rules_failed: 0, complaints: Vec::new() });
+    pub(super) fn set_state(&mut self, state: EngineState, reason: &str) {
+        self.engine = Some(told(self.engine.take(), state, reason, self.clock.now()));
     }
 
     pub(super) fn tell(&self, kind: &str, text: String) {
         let entry = TimelineEntry { at: self.clock.now(), kind: kind.to_owned(), text, devices: BTreeSet::new() };
-        // The intake counts what finds no room; what the engine does is also in its facts.
-        let _ = self.hand_out.try_send(Evidence::Timeline(entry));
+        self.room.put(Evidence::Timeline(entry));
     }
 
     /// What became of the capture interfaces since it was last told.
@@ -388,21 +406,28 @@ impl Supervisor {
         let interfaces = self.windows.facts(&self.there, &self.wanted.interfaces, listened_on);
         let mut engine = self.engine.clone();
         if let Some(engine) = engine.as_mut().filter(|engine| engine.state == EngineState::Running) {
-            engine.rules_loaded = self.rules.loaded;
+            engine.rules_loaded = self.rules.in_force();
             engine.rules_failed = self.rules.failed;
             engine.complaints = self.rules.complaints.iter().take(EngineFacts::MAX_COMPLAINTS).cloned().collect();
         }
         let tally = self.intake.tally();
+        let (lost, not_understood) = (self.room.lost(), tally.not_understood.load(Ordering::Relaxed));
+        let losing = self.losses.look(lost.saturating_add(not_understood), self.clock.now());
+        if let Some(engine) = &mut engine {
+            engine.events_lost_since = losing;
+        }
         let status = SuricataStatus {
             engine,
             counters: self.windows.counters(),
             rules: self.rules.clone(),
             events_read: tally.events.load(Ordering::Relaxed),
-            events_not_understood: tally.not_understood.load(Ordering::Relaxed),
-            evidence_lost: tally.lost.load(Ordering::Relaxed),
+            events_not_understood: not_understood,
+            evidence_lost: lost,
+            losing_events_since: losing,
             memory_bytes: self.running.as_ref().map_or(0, |running| running.process.memory_bytes()),
             pid: self.running.as_ref().map(|running| running.process.pid()),
             starts: self.starts,
+            is_starting: self.running.as_ref().is_some_and(|running| !running.answers),
             interfaces,
         };
         self.tell_of_interfaces(&status.interfaces);

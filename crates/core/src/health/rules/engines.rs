@@ -33,6 +33,10 @@ fn engines(outlook: &mut Outlook<'_>, facts: &Facts) {
             EngineState::Starting => {
                 if outlook.is_due(since + outlook.context.policy.health.engine_answers_within) {
                     ended.push(format!("{word} was started at {since} and has not answered"));
+                } else {
+                    // That it was started is no answer: what was wrong stays so until there is one.
+                    outlook.keep(IssueType::EngineNotRunning);
+                    outlook.keep(IssueType::EngineStartFailed);
                 }
             }
             EngineState::NotRunning => ended.push(format!("{word} does not run since {since}: {reason}")),

@@ -48,5 +48,10 @@ pub(super) fn look(outlook: &mut Outlook<'_>, facts: &Facts) {
     } else {
         outlook.see_each(IssueType::InterfaceSilent, &silent);
     }
+    for (kind, engine) in &facts.engines {
+        if let Some(since) = engine.events_lost_since {
+            losing.push(format!("what {} said of the traffic is lost or not understood since {since}", kind.word()));
+        }
+    }
     outlook.see_each(IssueType::SomeNetworkTrafficNotAnalyzed, &losing);
 }

@@ -95,6 +95,10 @@ fn facts_that_hold_at_once_open_their_issue_and_a_report_without_them_closes_it(
             json!({ "interfaces": { "eth1":
             { "selected": true, "present": true, "up": true, "losingSince": at(-1) } } }),
         ),
+        (
+            "someNetworkTrafficNotAnalyzed",
+            json!({ "engines": { "suricata": { "state": "running", "since": at(-9), "eventsLostSince": at(-1) } } }),
+        ),
         ("diskLow", json!({ "host": { "diskLowSince": at(-1) } })),
         ("customLogPathFailed", json!({ "host": { "logPathFailsSince": at(-1) } })),
         ("settingsRefused", json!({ "host": { "settingsRefused": "there is no eth9" } })),
@@ -127,6 +131,31 @@ fn limits_are_exact_to_the_second() {
         assert_eq!(open(&mut sensor, limit), [word]);
         assert_eq!(open(&mut sensor, limit + 1), [word]);
     }
+}
+
+#[test]
+fn an_engine_that_is_only_started_again_keeps_its_issue_until_it_answers() {
+    let engine = |state: &str, since| json!({ "engines": { "suricata": { "state": state, "since": at(since) } } });
+    for (state, word) in [("notRunning", "engineNotRunning"), ("startFailed", "engineStartFailed")] {
+        let mut sensor = sensor(DC, V2, &engine(state, 0), 0);
+        assert_eq!(open(&mut sensor, 0), [word]);
+        say(&mut sensor, V2, &engine("starting", 60), 60);
+        assert_eq!(open(&mut sensor, 60), [word], "a start is no answer");
+        say(&mut sensor, V2, &engine("running", 61), 61);
+        assert_eq!(open(&mut sensor, 61), Vec::<&str>::new());
+    }
+    let mut fresh = sensor(DC, V2, &engine("starting", 0), 0);
+    assert_eq!(open(&mut fresh, 1), Vec::<&str>::new(), "a first start opens nothing");
+}
+
+#[test]
+fn losses_of_the_engine_and_of_the_kernel_are_told_apart() {
+    let facts =
+        json!({ "engines": { "suricata": { "state": "running", "since": at(-9), "eventsLostSince": at(-1) } } });
+    let mut sensor = sensor(OT, V2, &facts, 0);
+    open(&mut sensor, 0);
+    let reason = &sensor.issues[&IssueType::SomeNetworkTrafficNotAnalyzed].reason;
+    assert!(reason.starts_with("what suricata said of the traffic is lost or not understood since"), "{reason}");
 }
 
 #[test]
