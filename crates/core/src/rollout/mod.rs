@@ -3,6 +3,8 @@
 //! The planner reads facts and writes desired states; it never talks to a host. What it decides is in the events.
 
 mod actions;
+#[cfg(test)]
+mod capture_tests;
 mod hand_out;
 mod planner;
 mod record;

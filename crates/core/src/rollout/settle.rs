@@ -3,7 +3,7 @@
 use super::record::{Failure, Flight, Outcome};
 use super::{Event, Ring, What};
 use crate::catalogue::Catalogue;
-use crate::sensor::{Context, Sensor};
+use crate::sensor::{Context, Sensor, all_are_proven};
 use crate::sync::{ServiceState, UpdateProgress};
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -18,14 +18,15 @@ pub(super) struct Settled {
     pub(super) failed: Option<(Version, Ring)>,
 }
 
-/// Whether the sensor has shown, for this desired generation, that `version` detects with every rule loaded.
+/// Whether the sensor has shown, for this desired generation, that `version` detects with every rule loaded and by every
+/// engine that should run.
 fn is_proven(sensor: &Sensor, version: Version, generation: u64) -> bool {
     let report = &sensor.report;
     report.version == Some(version)
         && report.service == ServiceState::Running
         && report.proof.as_ref().is_some_and(|proof| {
             let is_whole = proof.rules_failed == 0 && proof.rules_loaded > 0;
-            proof.version == version && proof.generation >= generation && is_whole
+            proof.version == version && proof.generation >= generation && is_whole && all_are_proven(sensor, proof)
         })
 }
 

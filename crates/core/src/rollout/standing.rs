@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::planner::Planner;
 use super::{Ring, Rollout};
-use crate::sensor::{Context, Sensor, is_watching};
+use crate::sensor::{Context, Sensor, cannot_capture, is_watching};
 use crate::sync::ServiceState;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -20,6 +20,8 @@ pub enum SkipReason {
     Offline,
     /// Its service does not run, so it could not prove anything.
     ServiceNotRunning,
+    /// None of the interfaces it should listen on is up, or its packet engine does not run, so it could not prove anything.
+    CaptureDown,
     /// The version was reverted here, or failed here, before.
     BadVersion,
     /// What it runs is too old for this release.
@@ -37,6 +39,7 @@ impl SkipReason {
             Self::Unreachable => "unreachable",
             Self::Offline => "offline",
             Self::ServiceNotRunning => "serviceNotRunning",
+            Self::CaptureDown => "captureDown",
             Self::BadVersion => "badVersion",
             Self::MinimumBaseVersion => "minimumBaseVersion",
             Self::Coverage => "coverage",
@@ -102,6 +105,7 @@ impl Planner {
             (sensor.removed_from_directory, SkipReason::Unreachable),
             (is_silent, SkipReason::Offline),
             (sensor.report.service != ServiceState::Running, SkipReason::ServiceNotRunning),
+            (cannot_capture(sensor), SkipReason::CaptureDown),
             (is_bad && !is_retry, SkipReason::BadVersion),
             (base.is_some_and(|base| sensor.version() < Some(base)), SkipReason::MinimumBaseVersion),
         ]

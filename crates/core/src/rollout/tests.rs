@@ -10,19 +10,20 @@ use crate::sensor::{Context, SensorKind};
 use crate::sync::{DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 
 const START: Timestamp = Timestamp::from_millis(1_767_571_200_000);
-const OLD: Version = Version::new(2, 254, 1, 0);
-const NEW: Version = Version::new(2, 255, 1, 0);
+pub(super) const OLD: Version = Version::new(2, 254, 1, 0);
+pub(super) const NEW: Version = Version::new(2, 255, 1, 0);
 
-struct Fixture {
+#[derive(Clone)]
+pub(super) struct Fixture {
     fleet: Fleet,
     planner: Planner,
     catalogue: Catalogue,
-    policy: Policy,
-    now: Timestamp,
+    pub(super) policy: Policy,
+    pub(super) now: Timestamp,
 }
 
 impl Fixture {
-    fn of(versions: &[Option<Version>]) -> Self {
+    pub(super) fn of(versions: &[Option<Version>]) -> Self {
         let mut fleet = Fleet::new();
         for (number, version) in (0_u128..).zip(versions) {
             let (id, workspace) = (SensorId::from_parts(START, number), WorkspaceId::from_parts(START, 0));
@@ -36,7 +37,7 @@ impl Fixture {
         Self { fleet, planner, catalogue, policy, now: START }
     }
 
-    fn publish(&mut self, version: Version) {
+    pub(super) fn publish(&mut self, version: Version) {
         let target = TargetRef { name: version.to_string(), sha256: "0".repeat(64), length: 1 };
         assert!(self.catalogue.insert(Release {
             version,
@@ -50,17 +51,17 @@ impl Fixture {
         assert!(self.planner.publish(version, self.now).is_none(), "planned once");
     }
 
-    fn wake(&mut self) -> Wake {
+    pub(super) fn wake(&mut self) -> Wake {
         let context = Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: None, now: self.now };
         self.planner.wake(&mut self.fleet, &context)
     }
 
-    fn sensor(&mut self, number: u128) -> &mut Sensor {
+    pub(super) fn sensor(&mut self, number: u128) -> &mut Sensor {
         self.fleet.get_mut(&SensorId::from_parts(START, number)).unwrap()
     }
 
     /// The host runs what it was handed and proves it, for this generation.
-    fn prove(&mut self, number: u128, generation: u64) {
+    pub(super) fn prove(&mut self, number: u128, generation: u64) {
         let now = self.now;
         let sensor = self.sensor(number);
         let version = sensor.update.desired.version.unwrap();
@@ -82,7 +83,7 @@ impl Fixture {
         sensor.checked_in(report, now);
     }
 
-    fn words(&mut self) -> Vec<&'static str> {
+    pub(super) fn words(&mut self) -> Vec<&'static str> {
         self.wake().events.iter().map(|event| event.what.word()).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What the control plane knows of one sensor. Status is derived from it and never stored as truth.
 
 mod contacts;
+mod engines;
 mod kind;
 mod status;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 
 pub use contacts::Contacts;
+pub(crate) use engines::{all_are_proven, cannot_capture};
 pub use kind::SensorKind;
 pub use status::{Context, Derived, SensorStatus, ServiceStatus, is_watching, sensor_status, service_status};
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Sensor;
+use super::engines::all_detect;
 use crate::catalogue::Catalogue;
 use crate::policy::Policy;
 use crate::sync::ServiceState;
@@ -150,12 +151,14 @@ impl SensorStatus {
     }
 }
 
-/// Whether the sensor watches: its service runs, it was heard of lately, and no update is in flight.
+/// Whether the sensor watches: its service and every engine run, packets can be seen where they should be, it was heard
+/// of lately, and no update is in flight. A host that observes nothing of its engines is believed by its service.
 #[must_use]
 pub fn is_watching(sensor: &Sensor, context: &Context<'_>) -> bool {
     sensor.last_contact.is_some()
         && !sensor.removed_from_directory
         && sensor.report.service == ServiceState::Running
+        && all_detect(sensor)
         && sensor.update.flight.is_none()
         && !context.is_disconnected(sensor)
 }

@@ -98,6 +98,7 @@ impl App {
         let _turn = self.0.intake.turn.lock().await;
         match self.save_evidence(sensor, batch, now).await {
             Ok((taken, alerts, devices)) => {
+                self.0.metrics.count_evidence(alerts);
                 if alerts > 0 {
                     self.0.bus.announce(Event::Alerts(sensor));
                 }

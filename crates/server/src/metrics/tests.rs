@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::*;
-use crate::testing::{A, House, T0, call, running};
+use crate::testing::{A, House, T0, batch, call, running};
 
 /// Samples by their whole name with labels, as OpenMetrics 1.0 spells them; fails on anything it does not allow.
 fn parse(text: &str) -> BTreeMap<String, f64> {
@@ -66,7 +66,9 @@ async fn what_is_read_is_what_happened_and_only_a_token_may_read_it() {
     }
     let stranger = watchpost_core::id::SensorId::from_parts(T0, 99);
     app.check_in(stranger, running(A), T0).await.unwrap_err();
-    app.metrics().count_evidence(3);
+    for through in [1, 2] {
+        app.take_evidence(id, batch(&[1, 2, 3], &[1], "aa", through), T0).await.unwrap();
+    }
     app.look_at_oneself(true).await.unwrap();
     let answer = house.call(&server, Method::GET, "/metrics", b"").await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -80,7 +82,7 @@ async fn what_is_read_is_what_happened_and_only_a_token_may_read_it() {
         ("watchpost_check_in_duration_seconds_bucket{le=\"+Inf\"}", 6.0),
         ("watchpost_sensors{status=\"upToDate\"}", 1.0),
         ("watchpost_sensors_by_health{health=\"healthy\"}", 1.0),
-        ("watchpost_evidence_batches_total", 1.0),
+        ("watchpost_evidence_batches_total", 2.0),
         ("watchpost_alerts_taken_total", 3.0),
         ("watchpost_earliest_expiry_seconds", 7.0 * 86_400.0),
         ("watchpost_database_writable", 1.0),

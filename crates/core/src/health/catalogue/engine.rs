@@ -31,7 +31,12 @@ pub(super) const ENGINE_NOT_RUNNING: Entry = Entry {
     trigger: "An engine that should run ended, does not answer, or was started 5 minutes ago and has not answered.",
     description: "What this engine would detect is not detected. It is started again by itself.",
     remediation: &["Read the reason.", "Look at the engine's log on the host."],
-    commands: &["journalctl -u watchpost-updater --since -1h", "suricatasc -c uptime"],
+    commands: &[
+        "watchpost-updater status --root {root}",
+        "tail -n 50 {root}/updater/updater.log",
+        "tail -n 50 {root}/engine/suricata.out",
+        "suricatasc -c uptime {root}/engine/run/own/control.sock",
+    ],
     measured: Measured::By("the engine's process and its control socket"),
     ..USUAL
 };
@@ -47,7 +52,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         trigger: "An engine ended before it answered for the first time, or the host lacks what it needs.",
         description: "What this engine would detect is not detected. Starting it is tried again by itself.",
         remediation: &["Read the reason; it says what the host lacks.", "Install it or mend the engine's settings."],
-        commands: &["suricata -T -c {configuration}", "apt-get install suricata"],
+        commands: &[
+            "tail -n 50 {root}/engine/suricata.out",
+            "suricata -T -c {root}/engine/suricata.yaml",
+            "apt-get install -t bookworm-backports suricata",
+        ],
         measured: Measured::By("the engine's process and its control socket"),
         ..USUAL
     },
@@ -59,7 +68,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         trigger: "An engine says that it has refused rules.",
         description: "What these rules would detect is not detected. The details name the first of them.",
         remediation: &["Mend the rules that are named and publish them again."],
-        commands: &["suricatasc -c ruleset-failed-rules"],
+        commands: &["suricatasc -c ruleset-failed-rules {root}/engine/run/own/control.sock"],
         measured: Measured::By("the engine's own count of refused rules"),
         ..USUAL
     },

@@ -190,7 +190,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         trigger: "The host checks in and has not pulled its configuration for more than 30 minutes.",
         description: "The service did not come up, so nothing is detected on this host.",
         remediation: &["Read the sensor's log on the host; the updater keeps trying to start it."],
-        commands: &["journalctl -u watchpost-updater --since -1h"],
+        commands: &["watchpost-updater status --root {root}", "tail -n 50 {root}/updater/sensor-output.log"],
         measured: Measured::By("the last pull of the configuration, by the control plane"),
         ..USUAL
     },
@@ -204,7 +204,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         trigger: "Nothing was heard from the host for 5 minutes.",
         description: "Nobody knows whether this sensor detects anything.",
         remediation: &["Check that the host runs and reaches the control plane; it may be slow to restart."],
-        commands: &["systemctl status watchpost-updater"],
+        commands: &["watchpost-updater status --root {root}", "tail -n 50 {root}/updater/updater.log"],
         measured: Measured::By("the last check-in, by the control plane"),
         ..USUAL
     },
@@ -237,7 +237,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         trigger: "The kernel drops packets of a capture interface before the engine sees them.",
         description: "What was dropped cannot raise an alert.",
         remediation: &["Give the host more processor time or memory, or send it less mirrored traffic."],
-        commands: &["suricatasc -c \"iface-stat {interface}\""],
+        commands: &["suricatasc -c \"iface-stat {interface}\" {root}/engine/run/own/control.sock"],
         measured: Measured::By("drop counters of the engine per capture interface"),
         ..USUAL
     },

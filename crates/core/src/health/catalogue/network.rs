@@ -42,7 +42,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "Sign in to the sensor and look for errors.",
             "Check its network configuration and that it reaches the control plane.",
         ],
-        commands: &["systemctl status watchpost-updater"],
+        commands: &["watchpost-updater status --root {root}", "tail -n 50 {root}/updater/updater.log"],
         measured: Measured::By("the last check-in, by the control plane"),
         ..CRITICAL
     },

@@ -95,7 +95,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         description: "Check-ins are answered late and issues open late.",
         remediation: &["Give the control plane more processors or a faster disk."],
         commands: &["top -b -n 1 | head -n 15"],
-        measured: Measured::By("the control plane's own delays"),
+        measured: Measured::NotYet("the control plane does not measure how late its own work is"),
         ..USUAL
     },
     Entry {
