@@ -218,6 +218,7 @@ impl RulesMachine {
             }
             return;
         };
+        self.forget_passing_failure(order.build, due);
         if order.withdrawn.is_some() && order.withdrawn == self.record.failed.as_ref().map(|failure| failure.build) {
             self.record.failed = None;
             self.persist(due);
@@ -254,6 +255,16 @@ impl RulesMachine {
     fn drop_errand(&mut self, due: &mut Vec<RulesCommand>) {
         if self.errand.take().is_some_and(|errand| errand.stage == Stage::Running) {
             due.push(RulesCommand::AbandonFetch);
+        }
+    }
+
+    /// What was not judged broken, but could not be had, is of the past once another one is wanted.
+    fn forget_passing_failure(&mut self, wanted: Timestamp, due: &mut Vec<RulesCommand>) {
+        let bad = &self.record.bad;
+        let is_passing = |failure: &RulesFailure| failure.build != wanted && !bad.contains_key(&failure.build);
+        if self.record.failed.as_ref().is_some_and(is_passing) {
+            self.record.failed = None;
+            self.persist(due);
         }
     }
 

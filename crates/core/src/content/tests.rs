@@ -290,8 +290,8 @@ fn a_build_that_failed_on_more_than_two_percent_goes_to_no_further_sensor() {
         let mut board = board(&[1, 2]);
         for number in 1..=stops_at {
             assert!(!board.is_braked(day(2), fleet), "{fleet}: {number}");
-            let failure = RulesFailure { build: day(2), reason: String::new(), at: day(2) };
-            board.note(sensor(number).id, &RulesReport { failed: Some(failure), ..RulesReport::default() });
+            let bad = BTreeSet::from([day(2)]);
+            board.note(sensor(number).id, &RulesReport { bad, ..RulesReport::default() });
         }
         assert!(board.is_braked(day(2), fleet), "{fleet}");
         let (fresh, mut has) = (sensor(9_999), sensor(9_998));
@@ -302,6 +302,26 @@ fn a_build_that_failed_on_more_than_two_percent_goes_to_no_further_sensor() {
         assert_eq!(standing.offered, Some(day(1)));
         board.note(sensor(1).id, &RulesReport::default());
         assert!(!board.is_braked(day(2), fleet), "one of them has got over it");
+    }
+}
+
+#[test]
+fn a_host_that_could_not_fetch_a_build_says_nothing_about_it_and_forgets_it_with_the_order() {
+    let mut board = board(&[1, 2]);
+    let failure = RulesFailure { build: day(2), reason: "no route".to_owned(), at: day(2) };
+    board.note(sensor(1).id, &RulesReport { failed: Some(failure), ..RulesReport::default() });
+    assert_eq!((board.failures(day(2)), board.is_braked(day(2), 10)), (0, false));
+    // On the host: build 1 cannot be had, and then another one, or none, is wanted.
+    for wanted in [Some(order(2)), None] {
+        let (mut machine, _) = machine();
+        machine.handle(RulesEvent::Desired(Some(order(1))), day(1));
+        let failed = RulesEvent::FetchFailed { build: day(1), reason: "gone".to_owned(), retryable: false };
+        machine.handle(failed, day(1));
+        assert_eq!(machine.report().failed.unwrap().build, day(1));
+        machine.handle(RulesEvent::Desired(Some(order(1))), day(2));
+        assert!(machine.report().failed.is_some(), "it is still wanted");
+        machine.handle(RulesEvent::Desired(wanted), day(2));
+        assert_eq!(machine.report().failed, None);
     }
 }
 
