@@ -333,6 +333,12 @@ pub struct RulesPolicy {
     pub fetch_again_after: Duration,
     /// From handing a package to the sensor until its engines must have it (P: 10 min; 50,000 rules take half a minute).
     pub load_deadline: Duration,
+    /// The first pause before a sensor that could not load a package just then is asked again; it doubles (P: 30 s).
+    pub load_retry: Duration,
+    /// From a load that ended without a verdict until the package is tried again; it doubles (P: 1 h).
+    pub load_again_after: Duration,
+    /// The longest such pause (P: 24 h).
+    pub load_again_longest: Duration,
     /// Sensor processes that may end while they load one package before it is taken for bad (P: 3).
     pub load_attempts: u32,
     /// Bad builds that a host remembers (P: 32).
@@ -351,6 +357,9 @@ impl Default for RulesPolicy {
             fetch_deadline: minutes(30),
             fetch_again_after: hours(1),
             load_deadline: minutes(10),
+            load_retry: Duration::from_secs(30),
+            load_again_after: hours(1),
+            load_again_longest: hours(24),
             load_attempts: 3,
             bad_remembered: 32,
             offer_deadline: hours(1),

@@ -73,11 +73,6 @@ pub struct RulesBoard {
     policy: RulesPolicy,
 }
 
-/// The builds that failed on a host.
-fn failed_builds(report: &RulesReport) -> BTreeSet<Timestamp> {
-    report.bad.iter().copied().chain(report.failed.as_ref().map(|failure| failure.build)).collect()
-}
-
 impl RulesBoard {
     /// An empty board under these values.
     #[must_use]
@@ -113,10 +108,11 @@ impl RulesBoard {
         self.failures.get(&build).map_or(0, BTreeSet::len)
     }
 
-    /// Notes what a sensor reports. Cheap when it failed with nothing, before and now.
+    /// Notes what a sensor reports. Cheap when it failed with nothing, before and now. Only what its engines have judged
+    /// counts: a host that could not fetch a package says nothing about the package.
     pub fn note(&mut self, sensor: SensorId, report: &RulesReport) {
-        let failed = failed_builds(report);
-        if self.noted.get(&sensor).map_or(failed.is_empty(), |before| *before == failed) {
+        let failed = &report.bad;
+        if self.noted.get(&sensor).map_or(failed.is_empty(), |before| before == failed) {
             return;
         }
         for build in self.noted.remove(&sensor).unwrap_or_default() {
@@ -124,12 +120,12 @@ impl RulesBoard {
                 sensors.remove(&sensor);
             }
         }
-        for build in &failed {
+        for build in failed {
             self.failures.entry(*build).or_default().insert(sensor);
         }
         self.failures.retain(|_, sensors| !sensors.is_empty());
         if !failed.is_empty() {
-            self.noted.insert(sensor, failed);
+            self.noted.insert(sensor, failed.clone());
         }
     }
 

@@ -92,9 +92,27 @@ enum Stage {
 #[derive(Clone, Debug, PartialEq)]
 struct Asked {
     build: Option<Timestamp>,
+    /// The first time; the deadline runs from here.
     at: Timestamp,
+    /// The last time.
+    last: Timestamp,
+    times: u32,
     /// The engines that ran then.
     before: BTreeSet<EngineKind>,
+}
+
+/// A package whose load ended without a verdict: nothing is known against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Postponed {
+    build: Timestamp,
+    push: u32,
+    rounds: u32,
+    until: Timestamp,
+}
+
+/// A pause that doubles with every time.
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1).min(16))).min(longest)
 }
 
 /// Rule packages on one host.
@@ -107,6 +125,7 @@ pub struct RulesMachine {
     errand: Option<Errand>,
     view: Option<RulesView>,
     asked: Option<Asked>,
+    postponed: Option<Postponed>,
     is_untidy: bool,
 }
 
@@ -133,8 +152,8 @@ pub fn recover_rules(
     }
     commands.push(RulesCommand::Point(record.in_effect.clone()));
     commands.extend(record.in_effect.clone().map(RulesCommand::RaiseFloor));
-    let (desired, errand, view, asked) = (None, None, None, None);
-    (RulesMachine { record, policy, desired, errand, view, asked, is_untidy: true }, commands)
+    let (desired, errand, view, asked, postponed) = (None, None, None, None, None);
+    (RulesMachine { record, policy, desired, errand, view, asked, postponed, is_untidy: true }, commands)
 }
 
 /// A reason as it is kept: one line of bounded length.
@@ -170,8 +189,19 @@ impl RulesMachine {
             Stage::Running => errand.began + self.policy.fetch_deadline,
             Stage::Again(at) | Stage::Rests(at) => at,
         });
-        let asked = self.asked.as_ref().map(|asked| asked.at + self.policy.load_deadline);
-        errand.into_iter().chain(asked).min()
+        let asked = self.asked.as_ref().filter(|_| self.record.trial.is_some());
+        let deadline = asked.map(|asked| asked.at + self.policy.load_deadline);
+        errand.into_iter().chain(deadline).chain(self.asks_again_at()).min()
+    }
+
+    /// When the sensor is asked the same again. One that is not at it may have been busy when it was asked.
+    fn asks_again_at(&self) -> Option<Timestamp> {
+        let (asked, view) = (self.asked.as_ref()?, self.view.as_ref()?);
+        let is_loading = asked.build.is_some() && view.loading == asked.build;
+        let is_under_way = is_loading || view.build == asked.build;
+        let longest = self.policy.load_deadline;
+        let pause = if is_under_way { longest } else { doubled(self.policy.load_retry, asked.times, longest) };
+        Some(asked.last + pause)
     }
 
     /// Takes an event; gives what is to be done, in order.
@@ -218,6 +248,7 @@ impl RulesMachine {
             }
             return;
         };
+        self.forget_passing_failure(order.build, due);
         if order.withdrawn.is_some() && order.withdrawn == self.record.failed.as_ref().map(|failure| failure.build) {
             self.record.failed = None;
             self.persist(due);
@@ -247,13 +278,25 @@ impl RulesMachine {
             }
         } else if self.errand.as_ref().is_none_or(|e| e.order.target != order.target || e.order.push != order.push) {
             self.drop_errand(due);
-            self.errand = Some(Errand { order, began: now, attempts: 0, stage: Stage::Again(now) });
+            let put_off = self.postponed.filter(|p| p.build == order.build && p.push == order.push && now < p.until);
+            let stage = put_off.map_or(Stage::Again(now), |put_off| Stage::Rests(put_off.until));
+            self.errand = Some(Errand { order, began: now, attempts: 0, stage });
         }
     }
 
     fn drop_errand(&mut self, due: &mut Vec<RulesCommand>) {
         if self.errand.take().is_some_and(|errand| errand.stage == Stage::Running) {
             due.push(RulesCommand::AbandonFetch);
+        }
+    }
+
+    /// What was not judged broken, but could not be had, is of the past once another one is wanted.
+    fn forget_passing_failure(&mut self, wanted: Timestamp, due: &mut Vec<RulesCommand>) {
+        let bad = &self.record.bad;
+        let is_passing = |failure: &RulesFailure| failure.build != wanted && !bad.contains_key(&failure.build);
+        if self.record.failed.as_ref().is_some_and(is_passing) {
+            self.record.failed = None;
+            self.persist(due);
         }
     }
 
@@ -329,8 +372,7 @@ impl RulesMachine {
         let Some(errand) = self.errand.as_mut().filter(|e| e.order.build == build && e.stage == Stage::Running) else {
             return;
         };
-        let pause = self.policy.fetch_retry * 2_u32.saturating_pow(errand.attempts.saturating_sub(1).min(16));
-        let again = now + pause.min(self.policy.fetch_retry_longest);
+        let again = now + doubled(self.policy.fetch_retry, errand.attempts, self.policy.fetch_retry_longest);
         if retryable && again < errand.began + self.policy.fetch_deadline {
             errand.stage = Stage::Again(again);
         } else {
@@ -347,9 +389,6 @@ impl RulesMachine {
         // A trial that has just ended leaves something to put back.
         let wanted = self.record.wanted().cloned();
         let build = wanted.as_ref().map(|set| set.build);
-        if self.record.trial.is_some() && self.asked.is_some() {
-            return;
-        }
         if view.build == build && self.record.trial.is_none() {
             self.asked = None;
             // Not while a package arrives: its folder is there before this machine hears of it.
@@ -359,19 +398,25 @@ impl RulesMachine {
             }
             return;
         }
-        let is_waiting =
-            self.asked.as_ref().is_some_and(|asked| asked.build == build && now < asked.at + self.policy.load_deadline);
-        if !is_waiting {
-            self.ask(wanted, &view, now, due);
+        match self.asked.take_if(|asked| asked.build != build) {
+            None if self.asks_again_at().is_some_and(|at| now < at) => {}
+            Some(_) | None => self.ask(wanted, &view, now, due),
         }
     }
 
     fn ask(&mut self, set: Option<RulesSet>, view: &RulesView, now: Timestamp, due: &mut Vec<RulesCommand>) {
+        if let Some(asked) = &mut self.asked {
+            // The same process is asked once more.
+            (asked.last, asked.times) = (now, asked.times.saturating_add(1));
+            due.push(RulesCommand::Load(set));
+            return;
+        }
         if let Some(trial) = &mut self.record.trial {
             trial.loads = trial.loads.saturating_add(1);
             self.persist(due);
         }
-        self.asked = Some(Asked { build: set.as_ref().map(|set| set.build), at: now, before: view.running() });
+        let (build, before) = (set.as_ref().map(|set| set.build), view.running());
+        self.asked = Some(Asked { build, at: now, last: now, times: 1, before });
         due.push(RulesCommand::Load(set));
     }
 
@@ -388,18 +433,19 @@ impl RulesMachine {
         if let Some(refusal) = view.refused.as_ref().filter(is_refused) {
             return self.put_back(&trial, refusal.reason.clone(), now, due);
         }
-        let verdict = if view.build == Some(trial.set.build) && view.loading.is_none() {
-            judge_load(trial.promise, &asked.before, view)
-        } else {
-            Verdict::Wait
-        };
+        let is_in = view.build == Some(trial.set.build) && view.loading.is_none();
+        let verdict = if is_in { judge_load(trial.promise, &asked.before, view) } else { Verdict::Wait };
         match verdict {
             Verdict::Kept => self.keep(trial, due),
             Verdict::Broken(why) => self.put_back(&trial, why, now, due),
             Verdict::Wait if now >= asked.at + self.policy.load_deadline => {
                 let minutes = self.policy.load_deadline.as_secs() / Duration::from_secs(60).as_secs();
-                let why = format!("the engines have not loaded it within {minutes} minutes");
-                self.put_back(&trial, why, now, due);
+                if is_in {
+                    let why = format!("an engine that ran before has not run with it for {minutes} minutes");
+                    return self.put_back(&trial, why, now, due);
+                }
+                let why = format!("the engines have not loaded it within {minutes} minutes; it is tried again");
+                self.postpone(&trial, why, now, due);
             }
             Verdict::Wait => {}
         }
@@ -407,7 +453,7 @@ impl RulesMachine {
 
     fn keep(&mut self, trial: RulesTrial, due: &mut Vec<RulesCommand>) {
         let set = trial.set;
-        self.record.trial = None;
+        (self.record.trial, self.postponed) = (None, None);
         self.record.bad.remove(&set.build);
         self.record.failed = self.record.failed.take().filter(|failure| failure.build > set.build);
         self.record.floor = self.record.floor.max(Some(set.build));
@@ -422,5 +468,17 @@ impl RulesMachine {
         self.record.remember_bad(trial.set.build, trial.push, self.policy.bad_remembered);
         self.record.failed = Some(RulesFailure { build: trial.set.build, reason: in_short(&reason), at: now });
         self.end_trial(due);
+    }
+
+    /// No engine has judged it, so it is not bad: it is put back and tried again later, and ever later.
+    fn postpone(&mut self, trial: &RulesTrial, reason: String, now: Timestamp, due: &mut Vec<RulesCommand>) {
+        let (build, push) = (trial.set.build, trial.push);
+        let before = self.postponed.filter(|postponed| (postponed.build, postponed.push) == (build, push));
+        let rounds = before.map_or(0, |postponed| postponed.rounds).saturating_add(1);
+        let until = now + doubled(self.policy.load_again_after, rounds, self.policy.load_again_longest);
+        self.postponed = Some(Postponed { build, push, rounds, until });
+        self.record.failed = Some(RulesFailure { build, reason, at: now });
+        self.end_trial(due);
+        self.follow_desired(now, due);
     }
 }

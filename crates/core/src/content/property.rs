@@ -26,6 +26,10 @@ enum Behaviour {
     Kills,
     /// It never gets loaded.
     Hangs,
+    /// The sensor is busy each time and says nothing.
+    NeverNow,
+    /// The sensor is busy three times out of four.
+    Later,
     /// It cannot be fetched.
     Absent,
 }
@@ -63,6 +67,8 @@ struct Host {
     /// What was heard while commands were carried out: it comes after them.
     heard: VecDeque<RulesEvent>,
     is_busy: bool,
+    /// How often the sensor was asked for each build.
+    asks: BTreeMap<Timestamp, u32>,
 }
 
 impl Host {
@@ -83,6 +89,7 @@ impl Host {
             dies_after: None,
             heard: VecDeque::new(),
             is_busy: false,
+            asks: BTreeMap::new(),
         };
         host.restart_updater();
         host.start_sensor();
@@ -187,7 +194,12 @@ impl Host {
         assert!(set.as_ref().is_none_or(|set| self.folders.contains(set)), "its folder is not there");
         let Some(view) = self.sensor.clone() else { panic!("no sensor was asked") };
         let build = set.map(|set| set.build);
+        let asked = self.asks.entry(build.unwrap_or_default()).or_default();
+        *asked += 1;
+        let is_busy = *asked % 4 != 0;
         match build.and_then(|build| self.behaviours.get(&build)) {
+            Some(Behaviour::NeverNow) => {}
+            Some(Behaviour::Later) if is_busy => {}
             Some(Behaviour::Kills) => {
                 self.sensor = None;
                 self.event(RulesEvent::SensorGone);
@@ -198,7 +210,8 @@ impl Host {
                 let (build, reason, at) = (build.unwrap_or_default(), "its own test".to_owned(), self.now);
                 self.sensor = Some(RulesView { refused: Some(RulesFailure { build, reason, at }), ..view });
             }
-            Some(Behaviour::Good | Behaviour::Lies | Behaviour::Broken | Behaviour::Absent) | None => {
+            Some(Behaviour::Good | Behaviour::Later | Behaviour::Lies | Behaviour::Broken | Behaviour::Absent)
+            | None => {
                 self.sensor = Some(self.loaded(build));
             }
         }
@@ -251,6 +264,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         1 => Just(Behaviour::Refused),
         1 => Just(Behaviour::Kills),
         1 => Just(Behaviour::Hangs),
+        1 => Just(Behaviour::NeverNow),
+        1 => Just(Behaviour::Later),
         1 => Just(Behaviour::Absent),
     ]
 }
@@ -285,6 +300,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..50),
     ) {
         let mut host = Host::new(&behaviours);
+        let is_calm = !steps.iter().any(|step| matches!(step, Step::KillSensor | Step::KillUpdaterAfter(_)));
         for step in steps {
             take(&mut host, step);
         }
@@ -294,13 +310,26 @@ proptest! {
             host.check_in();
             host.pass(Duration::from_secs(3_600));
         }
+        if host.machine.record().trial.is_some() {
+            // What has no verdict is tried again and again; the last such attempt ends, too.
+            host.pass(RulesPolicy::default().load_deadline);
+        }
         let record = host.machine.record().clone();
         prop_assert_eq!(host.durable.clone().unwrap_or_default(), record.clone());
         prop_assert_eq!(&record.trial, &None);
         prop_assert_eq!(&host.pointer, &record.in_effect);
         let has = record.in_effect.as_ref().map(|set| set.build);
         prop_assert_eq!(host.sensor.as_ref().and_then(|view| view.build), has);
-        prop_assert!(has.is_none_or(|build| host.behaviours.get(&build) == Some(&Behaviour::Good)));
+        let is_sound = |build: &Timestamp| {
+            matches!(host.behaviours.get(build), Some(Behaviour::Good | Behaviour::Later))
+        };
+        prop_assert!(has.is_none_or(|build| is_sound(&build)));
+        // Only what was judged is bad; a sensor that ends each time is a judgement, too.
+        let is_judged = |build: &Timestamp| {
+            let behaviour = host.behaviours.get(build);
+            !is_sound(build) && !matches!(behaviour, Some(Behaviour::Hangs | Behaviour::NeverNow | Behaviour::Absent))
+        };
+        prop_assert!(!is_calm || record.bad.keys().all(is_judged), "bad without a verdict: {:?}", record.bad);
         prop_assert!(record.in_effect.iter().all(|set| host.folders.contains(set)));
         prop_assert!(host.floor <= record.floor);
         // What is wanted and good is what is loaded, unless a newer one was in effect here before.
@@ -308,7 +337,7 @@ proptest! {
             prop_assert_eq!(has, None);
             return Ok(());
         };
-        let is_good = host.behaviours.get(&wanted.build) == Some(&Behaviour::Good);
+        let is_good = is_sound(&wanted.build);
         let is_old = record.floor.is_some_and(|floor| wanted.build < floor);
         let was_given_up = record.bad.contains_key(&wanted.build);
         prop_assert!(!is_good || is_old || was_given_up || has == Some(wanted.build), "wanted {wanted:?}, has {has:?}");

@@ -186,10 +186,67 @@ fn every_wait_ends_to_the_second() {
     assert_eq!(machine.handle(RulesEvent::Tick, again - second), []);
     assert_eq!(machine.handle(RulesEvent::Tick, again), [RulesCommand::Fetch(order(1))]);
     machine.handle(RulesEvent::Fetched { set: set(1), promise: RulesPromise::default() }, again);
+    machine.handle(RulesEvent::Heard(RulesView { loading: Some(day(1)), ..view(None, 6) }), again);
     assert_eq!(machine.handle(RulesEvent::Tick, again + policy.load_deadline - second), []);
     machine.handle(RulesEvent::Tick, again + policy.load_deadline);
     let failed = machine.report().failed.unwrap();
-    assert_eq!(failed.reason, "the engines have not loaded it within 10 minutes");
+    assert_eq!(failed.reason, "the engines have not loaded it within 10 minutes; it is tried again");
+}
+
+#[test]
+fn a_sensor_that_cannot_just_now_is_asked_again_and_the_package_is_not_called_bad() {
+    let seconds = Duration::from_secs;
+    let (mut machine, _) = machine();
+    machine.handle(RulesEvent::Heard(view(None, 6)), day(1));
+    machine.handle(RulesEvent::Desired(Some(order(1))), day(1));
+    let promise = RulesPromise { sigma: 2, suricata: 0 };
+    let mut begins = day(1);
+    // One hour, doubled each time, at most a day.
+    for hours in [1, 2, 4, 8, 16, 24, 24] {
+        machine.handle(RulesEvent::Fetched { set: set(1), promise }, begins);
+        // Asked again after 30 s, 60 s, 120 s and 240 s; the next, after 480 s more, would lie beyond the ten minutes.
+        for after in [30, 90, 210, 450] {
+            machine.handle(RulesEvent::Heard(view(None, 6)), begins + seconds(after - 1));
+            assert_eq!(machine.wakes_at(), Some(begins + seconds(after)));
+            let asked = machine.handle(RulesEvent::Tick, begins + seconds(after));
+            assert_eq!(asked, [RulesCommand::Load(Some(set(1)))], "{after}");
+        }
+        assert_eq!(machine.record().trial.as_ref().unwrap().loads, 1, "one process alone");
+        let ends = begins + seconds(600);
+        assert_eq!(machine.wakes_at(), Some(ends));
+        machine.handle(RulesEvent::Tick, ends);
+        let report = machine.report();
+        assert_eq!((report.loading, report.failed.unwrap().build, report.bad), (None, day(1), BTreeSet::new()));
+        assert_eq!(machine.handle(RulesEvent::Desired(Some(order(1))), ends), []);
+        begins = ends + seconds(hours * 3_600);
+        assert_eq!(machine.wakes_at(), Some(begins));
+        assert_eq!(machine.handle(RulesEvent::Tick, begins), [RulesCommand::Fetch(order(1))]);
+    }
+    machine.handle(RulesEvent::Fetched { set: set(1), promise }, begins);
+    machine.handle(RulesEvent::Heard(view(Some(day(1)), 8)), begins + seconds(31));
+    let report = machine.report();
+    assert_eq!((report.build, report.failed), (Some(day(1)), None));
+    // A person need not wait.
+    machine.handle(RulesEvent::Desired(Some(order(2))), begins);
+    machine.handle(RulesEvent::Fetched { set: set(2), promise }, begins);
+    machine.handle(RulesEvent::Tick, begins + seconds(600));
+    let pushed = DesiredRules { push: 1, ..order(2) };
+    let fetched = machine.handle(RulesEvent::Desired(Some(pushed.clone())), begins + seconds(601));
+    assert!(fetched.contains(&RulesCommand::Fetch(pushed)), "{fetched:?}");
+}
+
+#[test]
+fn an_engine_that_does_not_come_back_with_a_package_is_a_verdict() {
+    let (mut machine, _) = machine();
+    machine.handle(RulesEvent::Heard(view(None, 6)), day(1));
+    machine.handle(RulesEvent::Desired(Some(order(1))), day(1));
+    machine.handle(RulesEvent::Fetched { set: set(1), promise: RulesPromise::default() }, day(1));
+    let engines = BTreeMap::from([(EngineKind::Sigma, reading(EngineState::NotRunning, 0, 0))]);
+    machine.handle(RulesEvent::Heard(RulesView { engines, ..view(Some(day(1)), 0) }), day(1));
+    machine.handle(RulesEvent::Tick, day(1) + RulesPolicy::default().load_deadline);
+    let report = machine.report();
+    assert_eq!(report.bad, BTreeSet::from([day(1)]));
+    assert_eq!(report.failed.unwrap().reason, "an engine that ran before has not run with it for 10 minutes");
 }
 
 #[test]
@@ -290,8 +347,8 @@ fn a_build_that_failed_on_more_than_two_percent_goes_to_no_further_sensor() {
         let mut board = board(&[1, 2]);
         for number in 1..=stops_at {
             assert!(!board.is_braked(day(2), fleet), "{fleet}: {number}");
-            let failure = RulesFailure { build: day(2), reason: String::new(), at: day(2) };
-            board.note(sensor(number).id, &RulesReport { failed: Some(failure), ..RulesReport::default() });
+            let bad = BTreeSet::from([day(2)]);
+            board.note(sensor(number).id, &RulesReport { bad, ..RulesReport::default() });
         }
         assert!(board.is_braked(day(2), fleet), "{fleet}");
         let (fresh, mut has) = (sensor(9_999), sensor(9_998));
@@ -302,6 +359,26 @@ fn a_build_that_failed_on_more_than_two_percent_goes_to_no_further_sensor() {
         assert_eq!(standing.offered, Some(day(1)));
         board.note(sensor(1).id, &RulesReport::default());
         assert!(!board.is_braked(day(2), fleet), "one of them has got over it");
+    }
+}
+
+#[test]
+fn a_host_that_could_not_fetch_a_build_says_nothing_about_it_and_forgets_it_with_the_order() {
+    let mut board = board(&[1, 2]);
+    let failure = RulesFailure { build: day(2), reason: "no route".to_owned(), at: day(2) };
+    board.note(sensor(1).id, &RulesReport { failed: Some(failure), ..RulesReport::default() });
+    assert_eq!((board.failures(day(2)), board.is_braked(day(2), 10)), (0, false));
+    // On the host: build 1 cannot be had, and then another one, or none, is wanted.
+    for wanted in [Some(order(2)), None] {
+        let (mut machine, _) = machine();
+        machine.handle(RulesEvent::Desired(Some(order(1))), day(1));
+        let failed = RulesEvent::FetchFailed { build: day(1), reason: "gone".to_owned(), retryable: false };
+        machine.handle(failed, day(1));
+        assert_eq!(machine.report().failed.unwrap().build, day(1));
+        machine.handle(RulesEvent::Desired(Some(order(1))), day(2));
+        assert!(machine.report().failed.is_some(), "it is still wanted");
+        machine.handle(RulesEvent::Desired(wanted), day(2));
+        assert_eq!(machine.report().failed, None);
     }
 }
 

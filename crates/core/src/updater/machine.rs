@@ -35,6 +35,8 @@ pub struct Machine {
     pub(super) staging: Staging,
     pub(super) proof: Option<DetectionProof>,
     pub(super) prove_at: Option<Timestamp>,
+    /// When the running sensor was asked for a proof last.
+    pub(super) asked_to_prove_at: Option<Timestamp>,
     pub(super) has_garbage: bool,
     pub(super) switch_again_at: Option<Timestamp>,
     out: Vec<Command>,
@@ -60,6 +62,7 @@ impl Machine {
             staging: Staging::default(),
             proof: None,
             prove_at: None,
+            asked_to_prove_at: None,
             has_garbage: true,
             switch_again_at: None,
             out: Vec::new(),

@@ -23,6 +23,8 @@ enum Step {
     LoseRecord,
     /// The disk fails the next switches.
     FailSwitches(u32),
+    /// The next canaries pass undetected.
+    MissProofs(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -40,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::PowerCut),
         1 => Just(Step::LoseRecord),
         1 => (1u32..4).prop_map(Step::FailSwitches),
+        1 => (1u32..4).prop_map(Step::MissProofs),
     ]
 }
 
@@ -76,6 +79,7 @@ fn take(host: &mut Host, step: Step) {
         Step::KillUpdaterAfter(commands) => host.dies_after = Some(commands),
         Step::PowerCut => host.power_cut(),
         Step::FailSwitches(count) => host.failing_switches = count,
+        Step::MissProofs(count) => host.missed_proofs = count,
         Step::LoseRecord => {
             // Only between updates: a lost record during a trial is a separate promise, tested by itself.
             if host.machine.record().phase == Phase::Committed
@@ -117,6 +121,10 @@ proptest! {
         let is_good = |minor: u32| minor == 254 || behaviours.get(minor as usize - 255) == Some(&Behaviour::Ok);
         prop_assert!((254..258).any(|minor| release(minor) == committed && is_good(minor)), "{} is not good", committed);
         prop_assert_eq!(host.durable.as_ref(), Some(&record));
+        // What runs as wanted and is not cleared has shown that it detects.
+        if host.desired.version == Some(committed.version) && !host.desired.cleared {
+            prop_assert!(host.machine.is_proven(), "nobody asks for the proof that is awaited");
+        }
         // What is wanted and works here is what runs, unless it was given up during the storm.
         let wanted = (254..258).find(|minor| host.desired.version == Some(version(*minor)));
         if let Some(minor) = wanted.filter(|minor| is_good(*minor)) {

@@ -55,6 +55,10 @@ pub(super) struct Host {
     pub(super) dies_after: Option<usize>,
     /// So many switches fail because the disk does.
     pub(super) failing_switches: u32,
+    /// So many canaries pass undetected: an engine is still starting.
+    pub(super) missed_proofs: u32,
+    /// How often a canary was asked for.
+    pub(super) proofs_asked: u32,
 }
 
 impl Host {
@@ -77,6 +81,8 @@ impl Host {
             due: VecDeque::new(),
             dies_after: None,
             failing_switches: 0,
+            missed_proofs: 0,
+            proofs_asked: 0,
         };
         host.greet();
         host.carry_out(commands);
@@ -286,8 +292,13 @@ impl Host {
     }
 
     fn answer_proof(&mut self, generation: u64) {
+        self.proofs_asked += 1;
         let Running::Release(release) = self.disk.running else { return };
         if self.behaviour(release) == Behaviour::Unhealthy {
+            return;
+        }
+        if self.missed_proofs > 0 {
+            self.missed_proofs -= 1;
             return;
         }
         self.due.push_back(Event::ProofSeen(DetectionProof {

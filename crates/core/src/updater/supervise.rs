@@ -6,10 +6,10 @@ use super::machine::Machine;
 use super::record::{Phase, Release};
 use super::sensor::State;
 use super::{CRASHES_BEFORE_CLEARANCE, Command, Death, FAILED_STARTS, UNPROVEN_STARTS};
-use crate::sync::DetectionProof;
+use crate::sync::{Desired, DetectionProof};
 use crate::time::Timestamp;
 
-/// The pause before a canary that was not detected is run again while the host waits for clearance.
+/// The pause before a canary that was not detected is run again while the sensor is not cleared.
 const PROVE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl Machine {
@@ -19,7 +19,7 @@ impl Machine {
             return;
         }
         self.sensor.state = State::Ready { release, since: now };
-        self.prove_at = Some(now);
+        (self.prove_at, self.asked_to_prove_at) = (Some(now), None);
         if let Phase::Trial { from, to, switched_at, .. } = self.record.phase
             && to == release
         {
@@ -121,14 +121,29 @@ impl Machine {
         self.sensor.state = State::Starting { release, since: now };
     }
 
+    /// Whether the control plane waits for a proof of what runs here: of an update, or of a release that is committed and
+    /// was never cleared, or not under the newest generation.
+    fn is_proof_awaited(&self) -> bool {
+        let runs = self.sensor.release().map(|release| release.version);
+        let is_uncleared = |desired: &Desired| !desired.cleared && desired.version.is_some() && desired.version == runs;
+        match self.record.phase {
+            Phase::AwaitingClearance { .. } => true,
+            Phase::Committed | Phase::Preparing { .. } => self.desired.as_ref().is_some_and(is_uncleared),
+            Phase::Switching { .. } | Phase::Trial { .. } => false,
+        }
+    }
+
     pub(super) fn keep_proving(&mut self, now: Timestamp) {
+        if self.prove_at.is_none() && self.sensor.is_ready() && !self.is_proven() && self.is_proof_awaited() {
+            self.prove_at = Some(self.asked_to_prove_at.map_or(now, |last| last + PROVE_AGAIN_AFTER));
+        }
         let is_due = self.prove_at.is_some_and(|at| at <= now);
         if !is_due || !self.sensor.is_ready() {
             return;
         }
         self.emit(Command::Prove { generation: self.record.generation });
-        let is_awaited = matches!(self.record.phase, Phase::AwaitingClearance { .. });
-        self.prove_at = is_awaited.then(|| now + PROVE_AGAIN_AFTER);
+        self.asked_to_prove_at = Some(now);
+        self.prove_at = self.is_proof_awaited().then(|| now + PROVE_AGAIN_AFTER);
     }
 
     pub(super) fn sensor_wakes_at(&self) -> Option<Timestamp> {

@@ -345,6 +345,41 @@ fn what_is_not_cleared_is_proven_anew_under_every_generation() {
 }
 
 #[test]
+fn a_committed_sensor_that_is_not_cleared_is_asked_until_it_has_detected() {
+    let second = Duration::from_secs(1);
+    let mut host = Host::running(254);
+    // Enrolled on what it runs already, while an engine is still starting.
+    host.missed_proofs = 2;
+    host.want(254);
+    let before = host.proofs_asked;
+    host.check_in();
+    assert_eq!((host.proofs_asked, host.missed_proofs), (before + 1, 1));
+    host.pass(29 * second);
+    host.check_in();
+    assert_eq!(host.proofs_asked, before + 1, "not before half a minute");
+    host.pass(second);
+    assert_eq!((host.proofs_asked, host.missed_proofs), (before + 2, 0));
+    host.pass(30 * second);
+    assert_eq!(host.machine.report().proof.map(|proof| proof.generation), Some(1));
+    assert_eq!(host.machine.wakes_at(), None, "what is proven is not asked again");
+    // A new generation that fails once; and an updater that starts anew knows only after a check-in that it is awaited.
+    host.missed_proofs = 3;
+    host.desired.generation += 1;
+    host.check_in();
+    host.restart();
+    host.check_in();
+    host.pass(90 * second);
+    assert_eq!(host.machine.report().proof.map(|proof| proof.generation), Some(2));
+    // Once it is cleared, a canary that is missed stays missed.
+    host.clear();
+    host.check_in();
+    host.missed_proofs = 9;
+    host.kill_sensor();
+    host.pass(600 * second);
+    assert_eq!(host.missed_proofs, 8);
+}
+
+#[test]
 fn a_link_to_a_deleted_folder_is_pointed_at_what_is_there() {
     for record in [None, Some(Record::committed(release(255)))] {
         let disk = DiskView { link: Some(release(255)), versions: [release(254)].into(), running: Running::Nothing };
