@@ -208,8 +208,8 @@ mod tests {
     fn a_network_with_a_packet_every_fifteen_seconds_reports_unchanged_facts() {
         let mut windows = windows();
         windows.engine_started(&selected(), at(0));
-        for window in 1..=60_u64 {
-            let now = window * 10;
+        for ended in 1..=60_u64 {
+            let now = ended * 10;
             let facts = window(&mut windows, (now / 15, 0), 0, i64::try_from(now).unwrap());
             assert_eq!(facts, [None; 2], "at {now} s");
         }
