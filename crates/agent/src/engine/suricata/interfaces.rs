@@ -177,7 +177,7 @@ mod tests {
     }
 
     /// Ends a window at `now`; says since when it is silent and losing.
-    fn look(windows: &mut Windows, (packets, dropped): (u64, u64), own: u64, now: i64) -> [Option<Timestamp>; 2] {
+    fn window(windows: &mut Windows, (packets, dropped): (u64, u64), own: u64, now: i64) -> [Option<Timestamp>; 2] {
         let counters = BTreeMap::from([(NAME.to_owned(), InterfaceCounters { packets, dropped })]);
         windows.sample(&counters, &BTreeMap::from([(NAME.to_owned(), own)]), at(now));
         let facts = windows.facts(&BTreeMap::new(), &selected(), &selected())[NAME].clone();
@@ -188,25 +188,29 @@ mod tests {
     fn silence_is_told_after_a_quiet_minute_and_ends_with_the_first_packet() {
         let mut windows = windows();
         windows.engine_started(&selected(), at(0));
-        assert_eq!(look(&mut windows, (0, 0), 0, 59), [None; 2]);
-        assert_eq!(look(&mut windows, (0, 0), 0, 60), [Some(at(0)), None], "nothing since the start");
-        assert_eq!(look(&mut windows, (1, 0), 1, 70), [Some(at(0)), None], "our own canary is no traffic");
-        assert_eq!(look(&mut windows, (1, 0), 1, 72), [Some(at(0)), None]);
-        assert_eq!(look(&mut windows, (2, 0), 0, 74), [Some(at(0)), None], "nor is one that is counted a window late");
-        assert_eq!(look(&mut windows, (3, 0), 0, 76), [None; 2]);
-        assert_eq!(look(&mut windows, (3, 0), 0, 135), [None; 2]);
-        assert_eq!(look(&mut windows, (3, 0), 0, 136), [Some(at(76)), None], "since the last packet");
+        assert_eq!(window(&mut windows, (0, 0), 0, 59), [None; 2]);
+        assert_eq!(window(&mut windows, (0, 0), 0, 60), [Some(at(0)), None], "nothing since the start");
+        assert_eq!(window(&mut windows, (1, 0), 1, 70), [Some(at(0)), None], "our own canary is no traffic");
+        assert_eq!(window(&mut windows, (1, 0), 1, 72), [Some(at(0)), None]);
+        assert_eq!(
+            window(&mut windows, (2, 0), 0, 74),
+            [Some(at(0)), None],
+            "nor is one that is counted a window late"
+        );
+        assert_eq!(window(&mut windows, (3, 0), 0, 76), [None; 2]);
+        assert_eq!(window(&mut windows, (3, 0), 0, 135), [None; 2]);
+        assert_eq!(window(&mut windows, (3, 0), 0, 136), [Some(at(76)), None], "since the last packet");
         windows.engine_started(&selected(), at(140));
-        assert_eq!(look(&mut windows, (0, 0), 0, 150), [Some(at(76)), None], "another engine breaks no silence");
+        assert_eq!(window(&mut windows, (0, 0), 0, 150), [Some(at(76)), None], "another engine breaks no silence");
     }
 
     #[test]
     fn a_network_with_a_packet_every_fifteen_seconds_reports_unchanged_facts() {
         let mut windows = windows();
         windows.engine_started(&selected(), at(0));
-        for window in 1..=60_u64 {
-            let now = window * 10;
-            let facts = look(&mut windows, (now / 15, 0), 0, i64::try_from(now).unwrap());
+        for ended in 1..=60_u64 {
+            let now = ended * 10;
+            let facts = window(&mut windows, (now / 15, 0), 0, i64::try_from(now).unwrap());
             assert_eq!(facts, [None; 2], "at {now} s");
         }
     }
@@ -215,17 +219,17 @@ mod tests {
     fn a_loss_is_told_until_a_minute_after_the_last() {
         let mut windows = windows();
         windows.engine_started(&selected(), at(0));
-        assert_eq!(look(&mut windows, (5, 0), 0, 30), [None; 2]);
-        assert_eq!(look(&mut windows, (6, 7), 0, 40), [None, Some(at(30))]);
+        assert_eq!(window(&mut windows, (5, 0), 0, 30), [None; 2]);
+        assert_eq!(window(&mut windows, (6, 7), 0, 40), [None, Some(at(30))]);
         for (dropped, now) in [(7, 50), (9, 99), (9, 110), (9, 158)] {
             assert_eq!(
-                look(&mut windows, (now, dropped), 0, i64::try_from(now).unwrap()),
+                window(&mut windows, (now, dropped), 0, i64::try_from(now).unwrap()),
                 [None, Some(at(30))],
                 "{now}"
             );
         }
-        assert_eq!(look(&mut windows, (200, 9), 0, 159), [None; 2]);
-        assert_eq!(look(&mut windows, (201, 10), 0, 160), [None, Some(at(159))], "another loss, since another time");
+        assert_eq!(window(&mut windows, (200, 9), 0, 159), [None; 2]);
+        assert_eq!(window(&mut windows, (201, 10), 0, 160), [None, Some(at(159))], "another loss, since another time");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Supervisor {
     async fn check_settings(&mut self, tools: Tools, wanted: &Wanted) -> Result<(), ConfigureError> {
         let yaml = render(&self.settings(&tools.place, wanted, wanted.interfaces.clone()));
         let canary = Arc::new(Gathered::read(&RuleSources::default())?);
-        let checked: Checked = self.meanwhile(check_beside(tools, yaml, canary)).await?;
+        let checked = self.meanwhile(check_beside::<ConfigureError>(tools, yaml, canary)).await?;
         if checked.is_clean { Ok(()) } else { Err(ConfigureError::Refused(clipped(&checked.errors.join("; ")))) }
     }
 
@@ -100,7 +100,7 @@ impl Supervisor {
         expectation: Expectation,
     ) -> Result<(RulesLoaded, HashMap<usize, String>), LoadError> {
         let yaml = render(&self.settings(&tools.place, &self.wanted, self.wanted.interfaces.clone()));
-        let checked: Checked = self.meanwhile(check_beside(tools, yaml, Arc::clone(gathered))).await?;
+        let checked = self.meanwhile(check_beside::<LoadError>(tools, yaml, Arc::clone(gathered))).await?;
         let would = promised(&checked, gathered);
         match checked.rules {
             Some(counts) if expectation.is_met_by(counts, would.superseded) => Ok((would, checked.reasons)),

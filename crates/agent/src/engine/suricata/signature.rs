@@ -44,7 +44,8 @@ fn number(rule: &[u8]) -> Option<u32> {
     let (mut number, mut generator) = (None, GENERATOR);
     let (mut is_quoted, mut is_escaped) = (false, false);
     let options = rule.get(from + 1..)?.split(|byte| {
-        let was_escaped = std::mem::replace(&mut is_escaped, *byte == b'\\' && !is_escaped);
+        let was_escaped = is_escaped;
+        is_escaped = *byte == b'\\' && !was_escaped;
         match byte {
             b'"' if !was_escaped => is_quoted = !is_quoted,
             b';' if !was_escaped => return !is_quoted,
