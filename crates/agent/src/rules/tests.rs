@@ -104,6 +104,7 @@ impl Host {
             reason: String::new(),
             rules_loaded: 6 + package - missing,
             rules_failed: 0,
+            rules_superseded: 0,
             complaints: Vec::new(),
         };
         let mut status = SensorStatus::starting(Version::new(2, 255, 1, 0), 1);

@@ -354,8 +354,15 @@ impl Supervisor {
             Some(engine) if engine.state == state => engine.since,
             Some(_) | None => self.clock.now(),
         };
-        self.engine =
-            Some(EngineFacts { state, since, reason, rules_loaded: 0, rules_failed: 0, complaints: Vec::new() });
+        self.engine = Some(EngineFacts {
+            state,
+            since,
+            reason,
+            rules_loaded: 0,
+            rules_failed: 0,
+            rules_superseded: 0,
+            complaints: Vec::new(),
+        });
     }
 
     pub(super) fn tell(&self, kind: &str, text: String) {
