@@ -5,6 +5,7 @@
 
 pub mod door;
 pub mod door_file;
+pub mod fitted;
 
 use std::collections::BTreeMap;
 

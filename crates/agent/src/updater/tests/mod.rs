@@ -3,6 +3,6 @@
 mod crash;
 mod fake_sensor;
 mod gateway;
-mod host;
+pub(super) mod host;
 mod peers;
 mod service;
