@@ -2,6 +2,7 @@
 
 mod crash;
 mod fake_sensor;
+mod flood;
 mod gateway;
 pub(super) mod host;
 mod peers;
