@@ -44,6 +44,8 @@ pub struct RuleSet {
     pub loaded: u32,
     /// How many rules were refused.
     pub failed: u32,
+    /// How many rules of a package were left out, because the release has the same.
+    pub superseded: u32,
     /// SHA-256 (hex) over names and contents of all rule files.
     pub sha256: String,
     /// Why rules were refused, one line each, at most [`RuleSet::MAX_COMPLAINTS`].

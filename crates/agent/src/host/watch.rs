@@ -15,7 +15,8 @@ use super::facts;
 
 /// The largest file of `/proc` that is read.
 const PROC_BYTES: u64 = 256 * 1024;
-/// To how many seconds the difference of the clocks is rounded, so that a trembling clock is no news.
+/// To how many seconds the difference of the clocks is rounded, and by how much more than that it has to differ from what
+/// was told before it is told anew: a clock that trembles, at whatever edge, is no news.
 const CLOCK_STEP_SECONDS: i64 = 30;
 
 /// Observes one host.
@@ -60,6 +61,9 @@ impl HostWatch {
     /// The control plane said what time it is.
     pub fn hears_time(&mut self, server: Timestamp, now: Timestamp) {
         let ahead = now.millis().saturating_sub(server.millis()).saturating_div(1000);
+        if ahead.abs_diff(self.found.clock_ahead_seconds) <= CLOCK_STEP_SECONDS.unsigned_abs() {
+            return;
+        }
         self.found.clock_ahead_seconds = ahead.saturating_div(CLOCK_STEP_SECONDS).saturating_mul(CLOCK_STEP_SECONDS);
     }
 
@@ -215,12 +219,26 @@ mod tests {
 
     #[test]
     fn a_clock_is_told_to_the_half_minute_and_a_trembling_one_is_no_news() {
-        let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
-        for (seconds_ahead, told) in [(0, 0), (29, 0), (30, 30), (359, 330), (-29, 0), (-301, -300)] {
-            let host = Timestamp::from_millis(NOW.millis() + seconds_ahead * 1000);
-            watch.hears_time(NOW, host);
-            assert_eq!(watch.found().clock_ahead_seconds, told, "{seconds_ahead} s ahead");
+        let told = |watch: &mut HostWatch, seconds_ahead: i64| {
+            watch.hears_time(NOW, Timestamp::from_millis(NOW.millis() + seconds_ahead * 1000));
+            watch.found().clock_ahead_seconds
+        };
+        for (seconds_ahead, expected) in [(0, 0), (30, 0), (31, 30), (359, 330), (-30, 0), (-31, -30), (-301, -300)] {
+            let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
+            assert_eq!(told(&mut watch, seconds_ahead), expected, "{seconds_ahead} s ahead");
         }
+        let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
+        for edge in [30, 60, -30, 300] {
+            let first = told(&mut watch, edge);
+            for trembles in [-1, 1, 0, 2, -2] {
+                let before = watch.found().clock_ahead_seconds;
+                let now = told(&mut watch, edge + trembles);
+                // Over the edge once, at most, and never back.
+                assert!(now == before || before == first, "{edge}: {first}, {before}, {now}");
+            }
+        }
+        // What goes away is told, too.
+        assert_eq!((told(&mut watch, 0), told(&mut watch, 29)), (0, 0));
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl Host {
             reason: String::new(),
             rules_loaded: 6 + package - missing,
             rules_failed: 0,
+            rules_superseded: 0,
             complaints: Vec::new(),
             events_lost_since: None,
         };

@@ -105,7 +105,7 @@ impl Building {
 
 fn judge(sigma: Sigma, reload: Reload) -> Option<(Sigma, Reload)> {
     let (rules, wanted) = (sigma.rules(), reload.expectation);
-    if rules.loaded >= wanted.loaded && rules.failed <= wanted.failed {
+    if rules.loaded.saturating_add(rules.superseded) >= wanted.loaded && rules.failed <= wanted.failed {
         return Some((sigma, reload));
     }
     let first = rules.complaints.first().map(|complaint| format!("; first: {complaint}")).unwrap_or_default();

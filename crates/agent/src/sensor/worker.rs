@@ -227,6 +227,7 @@ impl Worker {
             reason: String::new(),
             rules_loaded: rules.loaded,
             rules_failed: rules.failed,
+            rules_superseded: rules.superseded,
             complaints: rules.complaints.iter().take(EngineFacts::MAX_COMPLAINTS).cloned().collect(),
             events_lost_since: None,
         }

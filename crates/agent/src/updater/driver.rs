@@ -143,7 +143,7 @@ impl Driver {
         }
     }
 
-    /// What the sensor has observed, and what the updater sees of the host.
+    /// What the sensor has observed, and what the updater sees of the host, within what a report may carry.
     fn facts(&self) -> Facts {
         let mut facts = self.status.as_ref().map(|status| status.facts.clone()).unwrap_or_default();
         facts.door = self.host.door().clone();
@@ -154,7 +154,7 @@ impl Driver {
             evidence_fails_since: seen_by_sensor.evidence_fails_since,
             ..self.host.found().clone()
         };
-        facts
+        facts.fitted()
     }
 
     /// Looks at the host; done before each check-in.
@@ -291,10 +291,7 @@ impl Driver {
                 Ok(())
             }
             News::Died(death) => {
-                self.courier.sensor_gone();
-                self.engines_are_gone();
-                let asks = self.rules.sensor_gone(self.clock.now())?;
-                self.ask_all(asks);
+                self.sensor_is_gone()?;
                 tracing::warn!(%release, ?death, "the sensor is gone");
                 self.take(Event::SensorDied(death)).await
             }
@@ -341,7 +338,7 @@ impl Driver {
         while let Some(command) = due.pop_front() {
             let follows = match self.installation.carry_out(&command, self.supervisor.running())? {
                 Some(events) => events,
-                None => self.act(command).await,
+                None => self.act(command).await?,
             };
             // What follows from a command comes after the commands of the same list: the machine ordered them so.
             if !follows.is_empty() {
@@ -353,7 +350,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn act(&mut self, command: Command) -> Vec<Event> {
+    async fn act(&mut self, command: Command) -> Result<Vec<Event>, DriverError> {
         match command {
             Command::Prepare { release, target } => self.prepare(release, target),
             Command::AbandonPrepare => {
@@ -364,15 +361,25 @@ impl Driver {
             Command::StopSensor => {
                 self.supervisor.stop().await;
                 self.forget_sensor();
+                self.sensor_is_gone()?;
             }
-            Command::StartSensor(release) => return self.start(release).await,
+            Command::StartSensor(release) => return Ok(self.start(release).await),
             Command::Prove { generation } => {
                 self.is_proving = true;
                 self.supervisor.ask(Ask::Prove { generation });
             }
             Command::Persist(_) | Command::SwitchTo(_) | Command::CollectGarbage { .. } => {}
         }
-        Vec::new()
+        Ok(Vec::new())
+    }
+
+    /// Whatever it was asked, it answers no more, however it ended.
+    fn sensor_is_gone(&mut self) -> Result<(), DriverError> {
+        self.courier.sensor_gone();
+        self.engines_are_gone();
+        let asks = self.rules.sensor_gone(self.clock.now())?;
+        self.ask_all(asks);
+        Ok(())
     }
 
     /// What the last process said does not hold for the next one, but the count of alerts does until it is told anew.
@@ -484,3 +491,6 @@ pub(super) enum DriverError {
     #[error("a decision could not be made durable and was not carried out")]
     Record(#[from] RecordError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ use crate::local::{Ask, LocalError, Say, SensorLink, SensorStatus};
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two looks at the socket or the lock, in real time.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a sensor may take to take an ask from its socket, in real time.
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
 /// The exit code of a sensor that refuses to run on this host (`EX_CONFIG`).
 const REFUSED_CODE: i32 = 78;
 /// The largest text of a lock file.
@@ -181,6 +183,7 @@ impl Supervisor {
             release,
             pid,
             process,
+            has_ended: false,
             link: None,
             asks: Vec::new(),
             heard: self.heard.clone(),
@@ -308,6 +311,7 @@ struct Tender {
     release: Release,
     pid: u32,
     process: Process,
+    has_ended: bool,
     link: Option<SensorLink>,
     asks: Vec<Ask>,
     heard: mpsc::Sender<Heard>,
@@ -316,49 +320,84 @@ struct Tender {
 impl Tender {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
-            tokio::select! {
+            let goes_on = tokio::select! {
                 ending = self.process.ended() => {
+                    self.has_ended = true;
                     let death = self.death(ending);
-                    return self.tell(News::Died(death)).await;
+                    self.tell(&mut orders, News::Died(death)).await;
+                    false
                 }
-                order = orders.recv() => match order {
-                    None => return,
-                    Some(Order::Ask(ask)) => {
-                        self.asks.push(ask);
-                        self.pass_on().await;
-                    }
-                    Some(Order::Stop(done)) => {
-                        stop(&mut self.process, self.pid).await;
-                        let _ = done.send(());
-                        return;
-                    }
-                },
+                order = orders.recv() => self.obey(order).await,
                 said = listen(&mut self.link, &self.root, self.pid) => match said {
-                    Ok(Some(Say::Status(status))) => self.tell(News::Status(status)).await,
-                    Ok(Some(Say::Evidence { evidence })) => self.tell(News::Evidence(evidence)).await,
-                    Ok(Some(Say::Shown { .. })) => {}
-                    Ok(None) => self.pass_on().await,
+                    Ok(Some(Say::Status(status))) => self.tell(&mut orders, News::Status(status)).await,
+                    Ok(Some(Say::Evidence { evidence })) => self.tell(&mut orders, News::Evidence(evidence)).await,
+                    Ok(Some(Say::Shown { .. })) => true,
+                    Ok(None) => {
+                        self.pass_on().await;
+                        true
+                    }
                     Err(error) => {
                         tracing::debug!(%self.release, "the sensor's socket: {}", super::error::in_one_line(&error));
                         self.link = None;
                         tokio::time::sleep(LOOK_AGAIN).await;
+                        true
                     }
                 },
+            };
+            if !goes_on {
+                return;
             }
         }
     }
 
-    async fn tell(&self, news: News) {
-        // When nobody listens any more, the updater is going down.
-        let _ = self.heard.send(Heard { turn: self.turn, release: self.release, news }).await;
+    /// Does as it is told; whether it goes on after that.
+    async fn obey(&mut self, order: Option<Order>) -> bool {
+        match order {
+            None => false,
+            Some(Order::Ask(ask)) => {
+                self.asks.push(ask);
+                self.pass_on().await;
+                true
+            }
+            Some(Order::Stop(done)) => {
+                // Once it has ended, its number may be another's.
+                if !self.has_ended {
+                    stop(&mut self.process, self.pid).await;
+                }
+                let _ = done.send(());
+                false
+            }
+        }
     }
 
-    /// Passes waiting asks on, if there is a link.
+    /// Tells news, and obeys while there is no room for them: whoever should hear them may be waiting for this very
+    /// sensor to end. Whether it goes on after that.
+    async fn tell(&mut self, orders: &mut mpsc::Receiver<Order>, news: News) -> bool {
+        let heard = self.heard.clone();
+        loop {
+            tokio::select! {
+                order = orders.recv() => {
+                    if !self.obey(order).await {
+                        return false;
+                    }
+                }
+                room = heard.reserve() => {
+                    // When nobody listens any more, the updater is going down.
+                    if let Ok(room) = room {
+                        room.send(Heard { turn: self.turn, release: self.release, news });
+                    }
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Passes waiting asks on, if there is a link. A sensor that takes none is connected to anew.
     async fn pass_on(&mut self) {
         let Some(link) = &mut self.link else { return };
         let mut waiting = std::mem::take(&mut self.asks).into_iter();
         for ask in waiting.by_ref() {
-            if link.ask(&ask).await.is_err() {
+            if !matches!(tokio::time::timeout(ASK_PATIENCE, link.ask(&ask)).await, Ok(Ok(()))) {
                 self.asks.push(ask);
                 self.link = None;
                 break;

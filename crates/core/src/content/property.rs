@@ -97,7 +97,7 @@ impl Host {
     }
 
     fn view(build: Option<Timestamp>, loaded: u32, failed: u32) -> RulesView {
-        let reading = EngineReading { state: EngineState::Running, loaded, failed, complaint: None };
+        let reading = EngineReading { state: EngineState::Running, loaded, failed, superseded: 0, complaint: None };
         RulesView {
             build,
             engines: BTreeMap::from([(EngineKind::Sigma, reading)]),

@@ -67,7 +67,7 @@ fn suricata_rules_are_the_lines_that_name_a_sid_and_are_no_comment() {
 }
 
 fn reading(state: EngineState, loaded: u32, failed: u32) -> EngineReading {
-    EngineReading { state, loaded, failed, complaint: Some("a.yml: no id".to_owned()) }
+    EngineReading { state, loaded, failed, superseded: 0, complaint: Some("a.yml: no id".to_owned()) }
 }
 
 #[test]
@@ -98,6 +98,8 @@ fn a_package_is_kept_only_when_every_engine_that_runs_has_all_it_promises() {
     };
     let few = broken(judge(&only, reading(run, 7, 0), None));
     assert_eq!(few, "sigma has loaded 7 rules; the release brings 6 and the package promises 2 more");
+    let doubled = EngineReading { superseded: 1, ..reading(run, 7, 0) };
+    assert_eq!(judge(&only, doubled, None), Verdict::Kept, "what the release has already counts");
     let refused = broken(judge(&both, reading(run, 8, 0), Some(reading(run, 9, 1))));
     assert_eq!(refused, "suricata refused 1 rules, the first: a.yml: no id");
 }

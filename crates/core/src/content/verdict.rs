@@ -35,6 +35,8 @@ pub struct EngineReading {
     pub loaded: u32,
     /// Rules it has refused.
     pub failed: u32,
+    /// Rules of the package that it left out, because the release has the same.
+    pub superseded: u32,
     /// Its first complaint.
     pub complaint: Option<String>,
 }
@@ -45,6 +47,7 @@ impl From<&EngineFacts> for EngineReading {
             state: facts.state,
             loaded: facts.rules_loaded,
             failed: facts.rules_failed,
+            superseded: facts.rules_superseded,
             complaint: facts.complaints.first().cloned(),
         }
     }
@@ -120,7 +123,8 @@ pub fn judge_load(promise: RulesPromise, before: &BTreeSet<EngineKind>, view: &R
             return Verdict::Broken(format!("{word} refused {} rules{first}", reading.failed));
         }
         let expected = beside.saturating_add(promised);
-        if reading.loaded < expected {
+        // What the release has already, the package need not bring.
+        if reading.loaded.saturating_add(reading.superseded) < expected {
             let loaded = reading.loaded;
             let why = format!(
                 "{word} has loaded {loaded} rules; the release brings {beside} and the package promises {promised} more"

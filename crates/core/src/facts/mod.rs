@@ -5,6 +5,7 @@
 
 pub mod door;
 pub mod door_file;
+pub mod fitted;
 
 use std::collections::BTreeMap;
 
@@ -97,6 +98,9 @@ pub struct EngineFacts {
     /// Rules it says it has refused.
     #[serde(default)]
     pub rules_failed: u32,
+    /// Rules of a package that it left out, because the release has the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rules_superseded: u32,
     /// The first refusals in words, at most [`EngineFacts::MAX_COMPLAINTS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<String>,
@@ -181,9 +185,8 @@ pub struct HostFacts {
     pub evidence_fails_since: Option<Timestamp>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_zero(value: &i64) -> bool {
-    *value == 0
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl HostFacts {

@@ -79,6 +79,7 @@ mod tests {
             reason: String::new(),
             rules_loaded: 7,
             rules_failed: 1,
+            rules_superseded: 0,
             complaints: vec!["rule 1".to_owned()],
             events_lost_since: None,
         };

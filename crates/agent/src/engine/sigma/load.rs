@@ -79,6 +79,20 @@ struct Origin {
     digest: String,
 }
 
+/// Why a rule is not taken.
+enum Untaken {
+    /// The release has it: a package is built for many releases.
+    Superseded,
+    /// It is broken: why.
+    Refused(String),
+}
+
+impl From<String> for Untaken {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
 /// Rules on their way into an engine.
 #[derive(Default)]
 struct Loading {
@@ -88,8 +102,8 @@ struct Loading {
     rules: Vec<(String, Option<String>, Origin)>,
     correlations: Vec<(CorrelationRule, Origin)>,
     filters: Vec<(FilterRule, Origin)>,
-    /// Which file each rule id came from.
-    ids: BTreeMap<String, String>,
+    /// Where each rule id came from.
+    ids: BTreeMap<String, Origin>,
 }
 
 impl Loading {
@@ -105,27 +119,37 @@ impl Loading {
         for rule in &collection.rules {
             match self.add_rule(rule, &from) {
                 Ok(()) => self.set.loaded = self.set.loaded.saturating_add(1),
-                Err(why) => self.set.refuse(name, &why),
+                Err(why) => self.leave_out(name, why),
             }
         }
         self.correlations.extend(collection.correlations.into_iter().map(|rule| (rule, from.clone())));
         self.filters.extend(collection.filters.into_iter().map(|rule| (rule, from.clone())));
     }
 
-    fn claim(&mut self, id: Option<&String>, from: &Origin) -> Result<String, String> {
-        let id = id.ok_or("the rule has no id")?;
-        if let Some(first) = self.ids.get(id) {
-            return Err(format!("the rule id {id} is already used in {first}"));
+    /// A rule that is not taken is counted.
+    fn leave_out(&mut self, file: &str, why: Untaken) {
+        match why {
+            Untaken::Superseded => self.set.superseded = self.set.superseded.saturating_add(1),
+            Untaken::Refused(why) => self.set.refuse(file, &why),
         }
-        self.ids.insert(id.clone(), from.file.clone());
+    }
+
+    fn claim(&mut self, id: Option<&String>, from: &Origin) -> Result<String, Untaken> {
+        let id = id.ok_or_else(|| "the rule has no id".to_owned())?;
+        match self.ids.get(id) {
+            Some(first) if first.source == 0 && from.source > 0 => return Err(Untaken::Superseded),
+            Some(first) => return Err(format!("the rule id {id} is already used in {}", first.file).into()),
+            None => {}
+        }
+        self.ids.insert(id.clone(), from.clone());
         Ok(id.clone())
     }
 
-    fn add_rule(&mut self, rule: &SigmaRule, from: &Origin) -> Result<(), String> {
+    fn add_rule(&mut self, rule: &SigmaRule, from: &Origin) -> Result<(), Untaken> {
         let id = self.claim(rule.id.as_ref(), from)?;
         if let Err(error) = self.engine.add_rule(rule) {
             self.ids.remove(&id);
-            return Err(error.to_string());
+            return Err(error.to_string().into());
         }
         self.rules.push((id, rule.name.clone(), from.clone()));
         Ok(())
@@ -205,7 +229,7 @@ impl Loading {
                         loaded.push((watched, from));
                         self.set.loaded = self.set.loaded.saturating_add(1);
                     }
-                    Err(why) => self.set.refuse(&from.file, &why),
+                    Err(why) => self.leave_out(&from.file, why),
                 }
             }
             waiting = rest;
@@ -221,7 +245,7 @@ impl Loading {
         rule: &CorrelationRule,
         from: &Origin,
         known: &HashMap<String, Origin>,
-    ) -> Result<Watched, String> {
+    ) -> Result<Watched, Untaken> {
         let mut watched = Watched::compile(rule, &from.file)?;
         self.claim(rule.id.as_ref(), from)?;
         let mut hash = Context::new(&SHA256);

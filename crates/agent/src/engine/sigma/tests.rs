@@ -66,6 +66,24 @@ fn broken_rules_are_counted_and_the_rest_loads() {
 }
 
 #[test]
+fn of_a_rule_that_the_release_and_a_package_have_the_release_wins_and_nothing_failed() {
+    let (release, package) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(release.path().join("a.yml"), RULE.replace("ID", "one")).unwrap();
+    std::fs::write(package.path().join("a.yml"), RULE.replace("ID", "one").replace("a: 1", "a: 2")).unwrap();
+    std::fs::write(package.path().join("b.yml"), RULE.replace("ID", "two")).unwrap();
+    let folders = [release.path().to_owned(), package.path().to_owned()];
+    let mut sigma = Sigma::load_all(&folders).unwrap();
+    let rules = sigma.rules();
+    assert_eq!((rules.loaded, rules.failed, rules.superseded), (2, 0, 1), "{:#?}", rules.complaints);
+    let mut fired = |text: &str| sigma.evaluate(&AuditEvent::parse(text.as_bytes()).unwrap(), true).len();
+    assert_eq!((fired(r#"{"a": 1}"#), fired(r#"{"a": 2}"#)), (2, 0));
+    // Twice within the package is an error of the package.
+    std::fs::write(package.path().join("c.yml"), RULE.replace("ID", "two")).unwrap();
+    let sigma = Sigma::load_all(&folders).unwrap();
+    assert_eq!((sigma.rules().failed, sigma.rules().superseded), (1, 1));
+}
+
+#[test]
 fn the_hash_changes_with_names_and_contents() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(one.path().join("a.yml"), RULE).unwrap();

@@ -17,7 +17,8 @@ const ROOT: &str = "WATCHPOST_FAKE_SENSOR_ROOT";
 const RELEASE: &str = "WATCHPOST_FAKE_SENSOR_RELEASE";
 const MODE: &str = "WATCHPOST_FAKE_SENSOR_MODE";
 
-/// A program for a version folder that behaves as `mode` says: `good`, `refuse`, `crash`, `hang`, `blind`, `stubborn`.
+/// A program for a version folder that behaves as `mode` says: `good`, `refuse`, `crash`, `hang`, `blind`, `stubborn`,
+/// `flood`.
 pub(super) fn program(mode: &str) -> String {
     let test = std::env::current_exe().unwrap();
     format!(
@@ -92,6 +93,10 @@ async fn answer(
         match asked {
             Err(_) if has_changed => {}
             Err(_) => continue,
+            Ok(Ok(Some(Ask::Watch))) if mode == "flood" => {
+                while write_line(&mut to, &status).await.is_ok() {}
+                return;
+            }
             Ok(Ok(Some(Ask::Watch))) => {}
             Ok(Ok(Some(Ask::Prove { generation }))) if mode != "blind" => {
                 let (version, detected_at) = (release.version, START);

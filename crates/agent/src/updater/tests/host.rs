@@ -15,9 +15,9 @@ use watchpost_package::{FileEntry, Manifest, Sha256Hex};
 use crate::host::disk::Disk;
 use crate::updater::{Layout, RecordStore};
 
-pub(super) const START: Timestamp = Timestamp::from_millis(1_767_571_200_000);
+pub(in crate::updater) const START: Timestamp = Timestamp::from_millis(1_767_571_200_000);
 
-pub(super) fn version(minor: u32) -> Version {
+pub(in crate::updater) fn version(minor: u32) -> Version {
     Version::new(2, minor, 1, 0)
 }
 
@@ -25,7 +25,7 @@ pub(super) fn target(minor: u32) -> TargetRef {
     TargetRef { name: format!("sensor-{minor}.cab"), sha256: format!("{minor:08x}").repeat(8), length: 1 }
 }
 
-pub(super) fn release(minor: u32) -> Release {
+pub(in crate::updater) fn release(minor: u32) -> Release {
     Release::new(version(minor), &target(minor).sha256).unwrap()
 }
 
@@ -69,7 +69,7 @@ pub(super) fn write_version(folder: &Path, minor: u32, program: &str) {
 }
 
 /// A host that runs release `minor`, committed.
-pub(super) fn installed(root: &Path, minor: u32, program: &str) -> Layout {
+pub(in crate::updater) fn installed(root: &Path, minor: u32, program: &str) -> Layout {
     let layout = Layout::new(root);
     for folder in layout.folders() {
         fs::create_dir_all(folder).unwrap();

@@ -2,7 +2,8 @@
 
 mod crash;
 mod fake_sensor;
+mod flood;
 mod gateway;
-mod host;
+pub(super) mod host;
 mod peers;
 mod service;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::content::RulesMode;
 use crate::health::outlook::Outlook;
 use crate::health::{IssueType, Seen};
 
@@ -70,20 +71,20 @@ fn update(outlook: &mut Outlook<'_>) {
     }
 }
 
-/// A package that was put back, until a newer one, or the one that is wanted instead, is loaded.
+/// A package that was put back, until a newer one is loaded, or the one that a person has ordered instead. What was pulled
+/// back, or is wanted no more, the host forgets by itself.
 fn rules(outlook: &mut Outlook<'_>) {
-    let sensor = outlook.sensor;
-    let (report, wanted) = (&sensor.report.rules, &sensor.update.desired.rules);
+    let (report, order) = (&outlook.sensor.report.rules, &outlook.sensor.rules);
     let Some(failed) = &report.failed else { return };
-    let is_other = wanted.as_ref().is_some_and(|wanted| wanted.build != failed.build);
-    let is_over = match report.build {
-        Some(loaded) => {
-            loaded > failed.build || (is_other && wanted.as_ref().map(|wanted| wanted.build) == Some(loaded))
-        }
-        None => false,
+    let ordered = match order.mode {
+        // It is offered what is newest, and has something older only because this one failed.
+        RulesMode::Automatic => None,
+        RulesMode::Manual => order.build.or(report.build),
     };
-    if !is_over {
-        let reason = format!("the rules of {} were put back at {}: {}", failed.build, failed.at, failed.reason);
-        outlook.see(IssueType::RulePackageFailed, Seen::new(&reason));
+    let is_other = ordered.is_some_and(|build| build != failed.build) && report.build == ordered;
+    if is_other || report.build > Some(failed.build) {
+        return;
     }
+    let reason = format!("the rules of {} were put back at {}: {}", failed.build, failed.at, failed.reason);
+    outlook.see(IssueType::RulePackageFailed, Seen::new(&reason));
 }

@@ -353,6 +353,25 @@ fn a_rule_package_that_was_put_back_stands_until_another_is_loaded() {
 }
 
 #[test]
+fn a_rule_package_that_failed_is_of_the_past_once_a_person_has_another_one_loaded_instead() {
+    use crate::content::RulesMode;
+    let mut sensor = sensor(DC, V2, &json!({}), 0);
+    let failed = crate::content::RulesFailure { build: after(-10), reason: "3 of 50 rules failed".into(), at: START };
+    (sensor.report.rules.failed, sensor.report.rules.build) = (Some(failed), Some(after(-30)));
+    sensor.rules.set_mode(RulesMode::Manual, Some(after(-10)), START);
+    assert_eq!(open(&mut sensor, 0), ["rulePackageFailed"], "the one that failed is the one that is ordered");
+    sensor.rules.push(after(-20), START);
+    assert_eq!(open(&mut sensor, 0), ["rulePackageFailed"], "the one that is ordered is not loaded");
+    sensor.report.rules.build = Some(after(-20));
+    assert_eq!(open(&mut sensor, 0), Vec::<&str>::new());
+    // Pulled back: the host has forgotten it.
+    sensor.rules.set_mode(RulesMode::Automatic, None, START);
+    assert_eq!(open(&mut sensor, 0), ["rulePackageFailed"]);
+    sensor.report.rules.failed = None;
+    assert_eq!(open(&mut sensor, 0), Vec::<&str>::new());
+}
+
+#[test]
 fn late_check_ins_of_a_network_sensor_are_unstable_traffic() {
     let policy = Policy::default();
     let mut sensor = sensor(OT, V2, &json!({}), 0);
