@@ -1,6 +1,6 @@
 //! Sensors check in and are looked at. An unchanged check-in touches memory alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::error;
 use watchpost_core::facts::Measurements;
@@ -10,6 +10,7 @@ use watchpost_core::sensor::Sensor;
 use watchpost_core::sync::{Desired, Report};
 use watchpost_core::time::Timestamp;
 
+use super::fleet::Fleet;
 use super::{App, AppError, to_its_end};
 use crate::auth::secret::random_bytes;
 use crate::events::Event;
@@ -42,10 +43,28 @@ pub enum CheckInRefused {
 
 /// What memory alone says to a check-in.
 #[expect(clippy::large_enum_variant, reason = "one of it at a time, on the stack; a box would cost every check-in")]
+pub enum Heard {
+    /// It is over.
+    Over(Result<CheckInReply, CheckInRefused>),
+    /// The report differs from the one before: it must be kept before it is answered.
+    Changed(Box<Changed>),
+}
+
+/// A report that differs from the one before.
+pub struct Changed {
+    sensor: SensorId,
+    report: Report,
+    has_pulled: bool,
+    at: Timestamp,
+    began: Instant,
+}
+
+/// What one look at the fleet says to a report.
+#[expect(clippy::large_enum_variant, reason = "one of it at a time, on the stack; a box would cost every check-in")]
 enum Quick {
     Gone,
     Changed,
-    Same { desired: Box<Desired>, is_news: bool },
+    Same { desired: Desired, is_news: bool },
 }
 
 impl App {
@@ -66,80 +85,89 @@ impl App {
     /// # Errors
     /// When the sensor is gone or the store fails.
     pub async fn check_in(&self, id: SensorId, report: Report, now: Timestamp) -> Result<CheckInReply, CheckInRefused> {
-        let began = self.0.clock.instant();
-        let (taken, outcome) = self.take_check_in(id, report, now).await;
-        self.0.metrics.count_check_in(outcome, self.0.clock.instant().duration_since(began));
-        taken
+        match self.hear(id, report, Measurements::default(), now) {
+            Heard::Over(taken) => taken,
+            Heard::Changed(changed) => self.keep(changed).await,
+        }
     }
 
-    async fn take_check_in(
-        &self,
-        id: SensorId,
-        mut report: Report,
-        now: Timestamp,
-    ) -> (Result<CheckInReply, CheckInRefused>, CheckInOutcome) {
+    /// Takes a report, and what was measured beside it, as far as memory alone can: nothing here waits for anything.
+    #[must_use]
+    pub fn hear(&self, id: SensorId, mut report: Report, measured: Measurements, now: Timestamp) -> Heard {
+        let began = self.0.clock.instant();
         // That the configuration was pulled is an event, kept as an instant; the rest of a report is a state.
         let has_pulled = std::mem::take(&mut report.pulled_configuration);
-        let was_late = self.fleet_mut(|fleet| fleet.note_lateness(id, self.0.ready_at, now, &self.0.policy));
-        let mut quick = self.look_quickly(id, &report, has_pulled, was_late, now);
+        let measured = clean_measurements(measured);
+        let (mut quick, was_late) = self.fleet_mut(|fleet| {
+            let was_late = fleet.note_lateness(id, self.0.ready_at, now, &self.0.policy);
+            fleet.measure(id, measured, now);
+            (self.look_quickly(fleet, id, &report, has_pulled, was_late, now), was_late)
+        });
         if matches!(quick, Quick::Changed) {
             // What is kept is clean. Who sends the same unclean report again is recognised once it is cleaned.
             report.facts = clean_facts(&report.facts);
             report.rules = clean_rules(&report.rules);
-            quick = self.look_quickly(id, &report, has_pulled, was_late, now);
+            quick = self.fleet_mut(|fleet| self.look_quickly(fleet, id, &report, has_pulled, was_late, now));
         }
-        let (desired, outcome) = match quick {
-            Quick::Gone => return (Err(CheckInRefused::Unknown), CheckInOutcome::Refused),
+        match quick {
+            Quick::Changed => Heard::Changed(Box::new(Changed { sensor: id, report, has_pulled, at: now, began })),
+            Quick::Gone => Heard::Over(self.counted(Err(CheckInRefused::Unknown), CheckInOutcome::Refused, began)),
             Quick::Same { desired, is_news } => {
                 if is_news {
                     self.0.bus.announce(Event::Sensor(id));
                     self.poke();
                 }
-                (*desired, CheckInOutcome::Same)
+                Heard::Over(self.counted(Ok(self.reply(desired, now)), CheckInOutcome::Same, began))
             }
-            Quick::Changed => {
-                let app = self.clone();
-                let taken = to_its_end(async move { app.take_report(id, report, has_pulled, now).await }).await;
-                let taken = taken.unwrap_or_else(|failure| {
-                    error!(sensor = %id, "a check-in was not saved: {failure}");
-                    Err(CheckInRefused::Unavailable)
-                });
-                match taken {
-                    Ok(desired) => (desired, CheckInOutcome::Changed),
-                    Err(refused) => return (Err(refused), CheckInOutcome::Refused),
-                }
-            }
-        };
-        (Ok(CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() }), outcome)
+        }
+    }
+
+    /// Keeps a report that differs from the one before, durably, and answers it.
+    ///
+    /// # Errors
+    /// When the sensor is gone or the store fails.
+    pub async fn keep(&self, changed: Box<Changed>) -> Result<CheckInReply, CheckInRefused> {
+        let (id, at, began, app) = (changed.sensor, changed.at, changed.began, self.clone());
+        let taken = to_its_end(async move { app.take_report(*changed).await }).await;
+        let taken = taken.unwrap_or_else(|failure| {
+            error!(sensor = %id, "a check-in was not saved: {failure}");
+            Err(CheckInRefused::Unavailable)
+        });
+        let outcome = if taken.is_ok() { CheckInOutcome::Changed } else { CheckInOutcome::Refused };
+        self.counted(taken.map(|desired| self.reply(desired, at)), outcome, began)
+    }
+
+    fn counted<T>(&self, taken: T, outcome: CheckInOutcome, began: Instant) -> T {
+        self.0.metrics.count_check_in(outcome, self.0.clock.instant().duration_since(began));
+        taken
+    }
+
+    fn reply(&self, desired: Desired, now: Timestamp) -> CheckInReply {
+        CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() }
     }
 
     /// What memory alone says to a report; notes the contact when it is the same as the one before.
-    fn look_quickly(&self, id: SensorId, report: &Report, has_pulled: bool, was_late: bool, now: Timestamp) -> Quick {
+    fn look_quickly(
+        &self,
+        fleet: &mut Fleet,
+        id: SensorId,
+        report: &Report,
+        has_pulled: bool,
+        was_late: bool,
+        now: Timestamp,
+    ) -> Quick {
         let silence = self.0.policy.contact.stopped_communicating_after;
-        self.fleet_mut(|fleet| {
-            let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
-            let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
-            let is_news = was_late || now.since(seen_at) >= silence;
-            let desired = Box::new(Self::desired(fleet, sensor));
-            fleet.hear(id, now, has_pulled);
-            Quick::Same { desired, is_news }
-        })
-    }
-
-    /// Notes what a sensor measured beside its report: in memory alone, and never a reason for anything.
-    pub fn note_measurements(&self, id: SensorId, measurements: Measurements, now: Timestamp) {
-        let measurements = clean_measurements(measurements);
-        self.fleet_mut(|fleet| fleet.measure(id, measurements, now));
+        let Some(sensor) = fleet.sensors.get(&id) else { return Quick::Gone };
+        let Some(seen_at) = sensor.last_contact.filter(|_| sensor.report == *report) else { return Quick::Changed };
+        let is_news = was_late || now.since(seen_at) >= silence;
+        let desired = Self::desired(fleet, sensor);
+        fleet.hear(id, now, has_pulled);
+        Quick::Same { desired, is_news }
     }
 
     /// Saves a report that differs from the one before.
-    async fn take_report(
-        &self,
-        id: SensorId,
-        report: Report,
-        has_pulled: bool,
-        now: Timestamp,
-    ) -> Result<Desired, CheckInRefused> {
+    async fn take_report(&self, changed: Changed) -> Result<Desired, CheckInRefused> {
+        let Changed { sensor: id, report, has_pulled, at: now, began: _ } = changed;
         let _busy = self.busy();
         let _gate = self.0.gate.lock().await;
         let Some(mut sensor) = self.fleet_ref(|fleet| fleet.sensors.get(&id).cloned()) else {

@@ -20,7 +20,7 @@ use super::tls::Pin;
 use super::{Gateway, files};
 use crate::app::enrollment::{EnrollRefused, EnrollRequest as Facts};
 use crate::app::evidence::{COME_BACK_AFTER, EvidenceRefused};
-use crate::app::sensors::CheckInRefused;
+use crate::app::sensors::{CheckInRefused, CheckInReply, Heard};
 use crate::auth::rate::network;
 
 /// Bytes of a body beyond the limit that are still taken and thrown away, so that the refusal arrives and the
@@ -36,27 +36,34 @@ impl Gateway {
         })
     }
 
+    /// What is rare is boxed: each request would move the room of the largest answer about.
     async fn route(&self, request: Request<Incoming>, pin: Pin, peer: IpAddr) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
         let body = self.read(body).await?;
         let path = head.uri.path();
         let is_post = head.method == Method::POST;
         if path == paths::ENROLL {
-            return if is_post { self.enroll(&body, pin, peer).await } else { Err(wrong_method()) };
+            return if is_post { Box::pin(self.enroll(&body, pin, peer)).await } else { Err(wrong_method()) };
         }
         // Looked up for each request, never remembered: a revoked sensor ends here on a live connection.
         let sensor = self.app.sensor_by_pin(&pin).ok_or_else(unknown_sensor)?;
         if path == paths::SYNC {
-            return if is_post { self.sync(sensor, &body).await } else { Err(wrong_method()) };
+            if !is_post {
+                return Err(wrong_method());
+            }
+            return match self.hear(sensor, &body)? {
+                Heard::Over(taken) => Self::synced(taken),
+                Heard::Changed(changed) => Self::synced(Box::pin(self.app.keep(changed)).await),
+            };
         }
         if path == paths::EVIDENCE {
-            return if is_post { self.evidence(sensor, &body).await } else { Err(wrong_method()) };
+            return if is_post { Box::pin(self.evidence(sensor, &body)).await } else { Err(wrong_method()) };
         }
         let file = self.file(path).ok_or_else(files::missing)?;
         if head.method != Method::GET {
             return Err(wrong_method());
         }
-        files::serve(file, &head.headers).await
+        Box::pin(files::serve(file, &head.headers)).await
     }
 
     /// The file of an address, if its name is one that is ever served.
@@ -109,13 +116,18 @@ impl Gateway {
         })
     }
 
-    async fn sync(&self, sensor: SensorId, body: &[u8]) -> Result<Response<Body>, Refusal> {
-        let (request, now) = (SyncRequest::from_bytes(body)?, self.clock.now());
-        let reply = self.app.check_in(sensor, request.report, now).await.map_err(|refused| match refused {
+    /// A check-in as far as memory alone can answer it: no part of it outlives this call, so that a connection carries
+    /// no room for it.
+    fn hear(&self, sensor: SensorId, body: &[u8]) -> Result<Heard, Refusal> {
+        let request = SyncRequest::from_bytes(body)?;
+        Ok(self.app.hear(sensor, request.report, request.measurements, self.clock.now()))
+    }
+
+    fn synced(taken: Result<CheckInReply, CheckInRefused>) -> Result<Response<Body>, Refusal> {
+        let reply = taken.map_err(|refused| match refused {
             CheckInRefused::Unknown => unknown_sensor(),
             CheckInRefused::Unavailable => Refusal::new(Code::Unavailable, refused.to_string()),
         })?;
-        self.app.note_measurements(sensor, request.measurements, now);
         let reply = SyncReply {
             server_time: reply.server_time,
             come_back_after: reply.come_back_after,
