@@ -42,6 +42,7 @@ pub enum CheckInRefused {
 }
 
 /// What memory alone says to a check-in.
+#[expect(clippy::large_enum_variant, reason = "one of it at a time, on the stack; a box would cost every check-in")]
 pub enum Heard {
     /// It is over.
     Over(Result<CheckInReply, CheckInRefused>),
@@ -59,6 +60,7 @@ pub struct Changed {
 }
 
 /// What one look at the fleet says to a report.
+#[expect(clippy::large_enum_variant, reason = "one of it at a time, on the stack; a box would cost every check-in")]
 enum Quick {
     Gone,
     Changed,
