@@ -1,0 +1,74 @@
+//! What a test does to the host's own process: it is stopped where it stands, ended, and started again.
+
+use rustix::process::Signal;
+use watchpost_clock::Stepper;
+
+use super::{HOST_PARTY, Site, text};
+use crate::tools;
+
+/// A party of the clock that waits for nothing.
+const WAITS_FOR_NOTHING: i64 = i64::MAX;
+
+impl Site {
+    /// A party as it is told to the clock from outside.
+    fn tell_clock(&self, wakes_at: i64) -> anyhow::Result<()> {
+        let party = self.dir.path().join("clock/parties").join(HOST_PARTY);
+        Ok(std::fs::write(party, wakes_at.to_le_bytes())?)
+    }
+
+    fn host_pid(&self) -> Option<i32> {
+        self.processes.get(1).and_then(|host| i32::try_from(host.id()).ok())
+    }
+
+    /// Stops the updater where it stands: time goes on without it.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn freeze_host(&self) -> anyhow::Result<()> {
+        self.host_pid().into_iter().for_each(|pid| tools::signal(pid, Signal::STOP));
+        self.tell_clock(WAITS_FOR_NOTHING)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn thaw_host(&self) -> anyhow::Result<()> {
+        self.stepper.expect(HOST_PARTY)?;
+        self.host_pid().into_iter().for_each(|pid| tools::signal(pid, Signal::CONT));
+        Ok(())
+    }
+
+    /// Ends the updater by force. Its sensor goes on, and so does time.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn kill_host(&mut self) -> anyhow::Result<()> {
+        for mut host in self.processes.drain(1..) {
+            host.kill()?;
+            host.wait()?;
+        }
+        self.tell_clock(WAITS_FOR_NOTHING)
+    }
+
+    /// Starts the updater again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_host(&mut self) -> anyhow::Result<()> {
+        let root = text(&self.host());
+        self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
+    }
+
+    /// Starts the updater again under a clock of its own, which is so far ahead of everybody else's.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_host_ahead(&mut self, by: std::time::Duration) -> anyhow::Result<()> {
+        let wall = Stepper::create(&self.dir.path().join("wall"), std::time::Duration::ZERO)?;
+        let folder = self.dir.path().join("clock-of-host");
+        Stepper::create(&folder, self.stepper.now().since(wall.now()) + by)?.expect(HOST_PARTY)?;
+        let root = text(&self.host());
+        self.start_under("watchpost-updater", &["run", "--root", &root], HOST_PARTY, &text(&folder))
+    }
+}
