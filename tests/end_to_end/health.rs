@@ -5,11 +5,11 @@ mod sensor;
 
 use std::time::Duration;
 
+use watchpost_core::time::Timestamp;
+
 /// Releases that are published.
 const VERSION: &str = "2.254.1.0";
 /// Disks of the control plane and of the host, in MiB.
 const DISK: u32 = 1_024;
-/// A check-in with its jitter: within this the control plane knows what a host knows.
-const CHECK_IN: Duration = Duration::from_secs(75);
-/// A minute and more of them.
+/// What the limits of the documents are counted in.
 const MINUTE: Duration = Duration::from_secs(60);

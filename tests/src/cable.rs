@@ -201,7 +201,8 @@ pub fn engine_pid(site: &Site) -> anyhow::Result<i32> {
 /// # Errors
 /// When a command fails.
 pub fn rule_package(site: &Site, build: &str, rules: &str) -> anyhow::Result<()> {
-    let source = site.path(&format!("rules-{}", build.replace([':', '-'], "")));
+    let name = build.replace([':', '-', 'Z'], "").to_lowercase();
+    let source = site.path(&format!("watchpost-rules-{name}"));
     std::fs::create_dir_all(format!("{source}/suricata"))?;
     std::fs::write(format!("{source}/suricata/lab.rules"), rules)?;
     let package = format!("{source}.cab");

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use watchpost_tests::cable::{CAPTURE, Peer, engine_pid, has_own_network, ip};
+use watchpost_tests::cable::{self, CAPTURE, Peer, engine_pid, has_own_network, ip};
 use watchpost_tests::faults::{InPlaceOf, Watch};
 use watchpost_tests::site::{Ballast, Site};
 use watchpost_tests::tools;
 
-use super::{CHECK_IN, DISK, MINUTE, VERSION};
+use super::{DISK, MINUTE, VERSION};
 
 const SENSOR: &str = "DC01";
 
@@ -106,20 +106,18 @@ async fn wrong_from_the_start(watch: &mut Watch) -> anyhow::Result<()> {
 /// The engine ends with the sensor, however that ends; the next sensor captures with the settings it has kept.
 async fn sensor_killed(watch: &Watch) -> anyhow::Result<()> {
     let before = watch.capture(&[CAPTURE]).await?;
-    let (sensor, engine) = (watch.site.sensor_pid().context("no sensor runs")?, engine_pid(&watch.site)?);
-    tools::signal(sensor, Signal::KILL);
+    watch.site.hold(true);
+    let engine = engine_pid(&watch.site)?;
+    let sensor = watch.site.kill_sensor()?;
     let is_gone = |pid: i32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().is_empty() || rest.trim_start().starts_with('Z'))
     };
-    let gone = async {
-        while !is_gone(engine) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let patience = Duration::from_secs(5);
-    tokio::time::timeout(patience, gone).await.context("Suricata outlives the sensor that started it")?;
+    until("Suricata ends with the sensor that started it", || is_gone(engine)).await?;
+    // The next one is started after a pause.
+    watch.site.hold(false);
     watch.closes("customLogPathFailed").await?;
+    watch.site.hold(true);
     let again = watch.sensor("another sensor captures", |row| {
         row["facts"]["engines"]["suricata"]["state"] == "running" && watch.site.sensor_pid() != Some(sensor)
     });
@@ -172,14 +170,41 @@ async fn engine(watch: &Watch) -> anyhow::Result<()> {
 /// More packets than an engine that stands still for a moment can take: the kernel drops them.
 async fn packets_dropped(watch: &Watch, peer: &Peer) -> anyhow::Result<()> {
     let (engine, fault) = (engine_pid(&watch.site)?, watch.site.now());
-    let flood = [peer.talk(100_000, 0.0)?, peer.talk(100_000, 0.0)?];
+    let flood = peer.talk(1_000, 0.0)?;
+    until("Suricata counts the flood", || counted(&watch.site).is_ok_and(|packets| packets > 1_000)).await?;
     tools::signal(engine, Signal::STOP);
     // Shorter than the sensor waits for an answer of its engine.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = received()?;
+    let overflown = until("its ring is full", || received().is_ok_and(|now| now > before + 200_000)).await;
     tools::signal(engine, Signal::CONT);
-    drop(flood);
+    overflown?;
     watch.opens("someNetworkTrafficNotAnalyzed", fault).await?;
+    drop(flood);
     watch.closes("someNetworkTrafficNotAnalyzed").await
+}
+
+/// Packets that Suricata has counted.
+fn counted(site: &Site) -> anyhow::Result<u64> {
+    let answer = cable::engine(site, &json!({ "command": "iface-stat", "arguments": { "iface": CAPTURE } }))?;
+    answer["message"]["pkts"].as_u64().context("Suricata does not say")
+}
+
+/// Packets that came in over the cable, as the kernel counts them.
+fn received() -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(CAPTURE)?.strip_prefix(':'));
+    let packets = line.and_then(|counts| counts.split_whitespace().nth(1));
+    Ok(packets.context("no such interface")?.parse()?)
+}
+
+/// Waits for a few seconds at most until this holds.
+async fn until(what: &str, holds: impl Fn() -> bool) -> anyhow::Result<()> {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), waiting).await.with_context(|| format!("never: {what}"))
 }
 
 /// The log is set aside and comes back.
@@ -203,12 +228,12 @@ async fn silence(watch: &Watch, peer: &Peer, log: &mut Log) -> anyhow::Result<()
     serve_names()?;
     log.busy_until(watch.closes("lowNameResolutionSuccess")).await?;
     drop(resolver);
-    watch.opens("noTrafficFromDomainController", fault).await?;
+    watch.opens_after("noTrafficFromDomainController", fault, 10 * MINUTE).await?;
     let talk = peer.talk(1, 0.05)?;
     watch.closes("noTrafficFromDomainController").await?;
     log.logon()?;
     let since = watch.site.now();
-    watch.opens_after("auditLogSilent", since, 30 * MINUTE, CHECK_IN).await?;
+    watch.opens_after("auditLogSilent", since, 30 * MINUTE).await?;
     log.logon()?;
     watch.closes("auditLogSilent").await?;
     watch.closes("someEventsNotAnalyzed").await?;
@@ -274,8 +299,7 @@ async fn contact(watch: &Watch) -> anyhow::Result<()> {
     watch.sensor("it checks in", |row| row["deploymentStatus"] == "upToDate").await?;
     let since = watch.site.now();
     watch.site.freeze_host()?;
-    let after = watch.opens("sensorStoppedCommunicating", since).await?;
-    anyhow::ensure!(after <= 5 * MINUTE && after + CHECK_IN >= 5 * MINUTE, "{} s", after.as_secs());
+    watch.opens_after("sensorStoppedCommunicating", since, 5 * MINUTE).await?;
     watch.site.thaw_host()?;
     watch.closes("sensorStoppedCommunicating").await?;
     let fault = watch.site.now();
@@ -299,13 +323,29 @@ async fn every_fault_of_a_domain_controllers_sensor_opens_its_issue_and_its_end_
     let mut log = Log::of(&watch.site)?;
     watch.site.publish(&watch.site.release(VERSION)?)?;
     wrong_from_the_start(&mut watch).await?;
-    watch.site.hold(true);
+    let dev = |name: &str| std::env::var("DEV").is_ok_and(|steps| !steps.contains(name));
     sensor_killed(&watch).await?;
-    cable(&watch, &peer).await?;
-    engine(&watch).await?;
-    packets_dropped(&watch, &peer).await?;
-    log_gone(&watch, &log).await?;
-    silence(&watch, &peer, &mut log).await?;
-    resources(&mut watch, &mut log).await?;
-    contact(&watch).await
+    if !dev("cable") {
+        cable(&watch, &peer).await?;
+    }
+    if !dev("engine") {
+        engine(&watch).await?;
+    }
+    if !dev("packets") {
+        packets_dropped(&watch, &peer).await?;
+    }
+    if !dev("log") {
+        log_gone(&watch, &log).await?;
+    }
+    if !dev("silence") {
+        silence(&watch, &peer, &mut log).await?;
+    }
+    if !dev("resources") {
+        resources(&mut watch, &mut log).await?;
+    }
+    watch.site.hold(false);
+    if !dev("contact") {
+        contact(&watch).await?;
+    }
+    Ok(())
 }

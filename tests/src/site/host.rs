@@ -1,19 +1,22 @@
 //! What a test does to the host's own process: it is stopped where it stands, ended, and started again.
 
+use anyhow::Context as _;
 use rustix::process::Signal;
 use watchpost_clock::Stepper;
 
 use super::{HOST_PARTY, Site, text};
 use crate::tools;
 
+/// The sensor's name on the clock, which the updater gives it.
+const SENSOR_PARTY: &str = "host-sensor";
 /// A party of the clock that waits for nothing.
 const WAITS_FOR_NOTHING: i64 = i64::MAX;
 
 impl Site {
     /// A party as it is told to the clock from outside.
-    fn tell_clock(&self, wakes_at: i64) -> anyhow::Result<()> {
-        let party = self.dir.path().join("clock/parties").join(HOST_PARTY);
-        Ok(std::fs::write(party, wakes_at.to_le_bytes())?)
+    fn waits_for_nothing(&self, party: &str) -> anyhow::Result<()> {
+        let party = self.dir.path().join("clock/parties").join(party);
+        Ok(std::fs::write(party, WAITS_FOR_NOTHING.to_le_bytes())?)
     }
 
     fn host_pid(&self) -> Option<i32> {
@@ -26,7 +29,7 @@ impl Site {
     /// When the clock cannot be told.
     pub fn freeze_host(&self) -> anyhow::Result<()> {
         self.host_pid().into_iter().for_each(|pid| tools::signal(pid, Signal::STOP));
-        self.tell_clock(WAITS_FOR_NOTHING)
+        self.waits_for_nothing(HOST_PARTY)
     }
 
     /// Lets it go on.
@@ -48,7 +51,18 @@ impl Site {
             host.kill()?;
             host.wait()?;
         }
-        self.tell_clock(WAITS_FOR_NOTHING)
+        self.waits_for_nothing(HOST_PARTY)
+    }
+
+    /// Ends the sensor by force; gives the pid that it had. Time goes on without it.
+    ///
+    /// # Errors
+    /// When none runs, or the clock cannot be told.
+    pub fn kill_sensor(&self) -> anyhow::Result<i32> {
+        let pid = self.sensor_pid().context("no sensor runs")?;
+        tools::signal(pid, Signal::KILL);
+        self.waits_for_nothing(SENSOR_PARTY)?;
+        Ok(pid)
     }
 
     /// Starts the updater again.
@@ -70,5 +84,13 @@ impl Site {
         Stepper::create(&folder, self.stepper.now().since(wall.now()) + by)?.expect(HOST_PARTY)?;
         let root = text(&self.host());
         self.start_under("watchpost-updater", &["run", "--root", &root], HOST_PARTY, &text(&folder))
+    }
+
+    /// Waits until this much time has passed here.
+    pub async fn passes(&self, time: std::time::Duration) {
+        let until = self.now() + time;
+        while self.now() < until {
+            tokio::time::sleep(super::LOOK_EVERY).await;
+        }
     }
 }
