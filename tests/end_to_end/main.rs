@@ -4,6 +4,7 @@ mod demo;
 mod directory;
 mod evidence;
 mod full_disk;
+mod health;
 mod kill;
 mod live;
 mod own_health;

@@ -1,7 +1,9 @@
 //! Shared parts of the end-to-end tests: a demo as a child process, its hosts as a stranger sees them.
 
+pub mod cable;
 pub mod demo;
 pub mod evidence;
+pub mod faults;
 pub mod identity;
 pub mod kill;
 pub mod network;

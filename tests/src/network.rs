@@ -3,148 +3,23 @@
 //! A sensor and a peer stand in network namespaces of their own. Faults are real: the cable is pulled, the engine is
 //! stopped, rules are broken. What is printed was read from the API, from the sensor and from the engine itself.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::io::Write as _;
+use std::process::Command;
 
-use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+pub use crate::cable::has_own_network;
+use crate::cable::{CAPTURE, Peer, engine, engine_pid, ip, rule_package, send};
 use crate::site::Site;
-use crate::tools::{self, binary, checkout};
+use crate::tools::{self, binary};
 
-/// What to do when a tool is missing.
-const INSTALL: &str = "cargo xtask setup (suricata from Debian's backports, iproute2, util-linux, python3)";
-/// Set in the process that has a network of its own.
-const INSIDE: &str = "WATCHPOST_TEST_HAS_OWN_NETWORK";
-/// The interface that the sensor captures on.
-const CAPTURE: &str = "sens0";
 /// The sensor's name.
 const SENSOR: &str = "PLANT1";
 /// The releases and rule packages.
 const VERSION: &str = "2.254.1.0";
 /// Disks of the control plane and of the host, in MiB.
 const DISK: u32 = 1_024;
-
-/// Runs the program that calls this once more in a network and with mounts of its own, unless it has them already.
-/// `arguments` are those of the second run. Says whether this is the second run.
-///
-/// # Errors
-/// When a tool is missing, the system gives nobody namespaces, or the second run fails.
-pub fn has_own_network(arguments: &[String]) -> anyhow::Result<bool> {
-    if std::env::var_os(INSIDE).is_some() {
-        return Ok(true);
-    }
-    anyhow::ensure!(Path::new("/usr/bin/suricata").exists(), "suricata is not installed: {INSTALL}");
-    let mut again = Command::new("unshare");
-    again.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    again.arg(std::env::current_exe()?).args(arguments).env(INSIDE, "1");
-    let status = again.status().with_context(|| format!("unshare cannot be started: {INSTALL}"))?;
-    anyhow::ensure!(status.success(), "it failed in a network of its own (which only root may have): {status}");
-    Ok(false)
-}
-
-fn ip(line: &str) -> anyhow::Result<()> {
-    tools::run(Command::new("ip").args(line.split(' ')), INSTALL).map(drop)
-}
-
-/// The other end of the cable.
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Peer {
-    fn new() -> anyhow::Result<Self> {
-        let peer = Self(Command::new("unshare").args(["--net", "sleep", "100000"]).spawn()?);
-        let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-        let pid = peer.0.id().to_string();
-        while network(&pid).is_none() || network(&pid) == network("self") {
-            std::thread::yield_now();
-        }
-        ip("link set lo up")?;
-        peer.plug_in()?;
-        Ok(peer)
-    }
-
-    /// Puts the cable in.
-    fn plug_in(&self) -> anyhow::Result<()> {
-        ip(&format!("link add {CAPTURE} type veth peer name plc0 netns {}", self.0.id()))?;
-        ip(&format!("addr add 10.77.0.1/24 dev {CAPTURE}"))?;
-        ip(&format!("link set {CAPTURE} up"))?;
-        for line in ["ip addr add 10.77.0.2/24 dev plc0", "ip link set plc0 up"] {
-            tools::run(&mut self.at_peer(line), INSTALL)?;
-        }
-        Ok(())
-    }
-
-    fn at_peer(&self, line: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.0.id().to_string(), "-n"]).args(line.split(' '));
-        command
-    }
-
-    /// Starts a web server, a name server and a controller at the other end, and waits until they answer.
-    fn serve(&self) -> anyhow::Result<Self> {
-        let served = Self(self.at_peer(&format!("python3 {} serve", script())).spawn()?);
-        while std::net::TcpStream::connect("10.77.0.2:502").is_err() {
-            std::thread::yield_now();
-        }
-        Ok(served)
-    }
-}
-
-fn script() -> String {
-    checkout().join("crates/agent/tests/suricata/traffic.py").to_string_lossy().into_owned()
-}
-
-/// Real traffic from the sensor's end.
-fn send(what: &str) -> anyhow::Result<()> {
-    tools::run(Command::new("python3").args([&script(), what]), INSTALL).map(drop)
-}
-
-/// Asks Suricata's own control socket, past the product.
-fn engine(site: &Site, command: &Value) -> anyhow::Result<Value> {
-    let mut stream = UnixStream::connect(site.host().join("engine/run/own/control.sock"))
-        .or_else(|_| UnixStream::connect(control_elsewhere()?))
-        .context("Suricata's control socket does not answer")?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
-    for said in [&json!({ "version": "0.2" }), command] {
-        stream.write_all(format!("{said}\n").as_bytes())?;
-        line.clear();
-        reader.read_line(&mut line)?;
-    }
-    Ok(serde_json::from_str(&line)?)
-}
-
-/// Where the control socket is when the host's folder lies too deep for one.
-fn control_elsewhere() -> std::io::Result<std::path::PathBuf> {
-    let folders = ["/run", "/tmp"].into_iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
-    let found = folders.flatten().map(|entry| entry.path().join("own/control.sock")).find(|path| path.exists());
-    found.ok_or_else(|| std::io::ErrorKind::NotFound.into())
-}
-
-/// Rule packages: one that is whole, and one whose second rule no engine takes although it was announced.
-fn rule_package(site: &Site, build: &str, rules: &str) -> anyhow::Result<()> {
-    let stamp = build.replace([':', '-'], "").replace('Z', "").to_lowercase();
-    let source = site.path(&format!("rules-{stamp}"));
-    std::fs::create_dir_all(format!("{source}/suricata"))?;
-    std::fs::write(format!("{source}/suricata/lab.rules"), rules)?;
-    let package = site.path(&format!("watchpost-rules-{stamp}.cab"));
-    let (keys, repository) = (site.path("keys"), site.path("author"));
-    site.watchpost(&["rules", "build", "--from", &source, "--build", build, "--out", &package])?;
-    site.watchpost(&["rules", "sign", "--keys", &keys, "--repository", &repository, &package])?;
-    site.watchpost(&["rules", "publish", "--repository", &repository, &package]).map(drop)
-}
 
 const GOOD_RULES: &str = "alert http any any -> any any (msg:\"LAB test page\"; http.uri; content:\"/watchpost-test\"; \
                           sid:1900001; rev:1;)\n";
@@ -199,21 +74,6 @@ impl Play {
         command.args(["evidence", kind, "--root"]).arg(self.site.host());
         let said = tools::run(&mut command, "cargo build")?;
         said.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
-    }
-
-    fn engine_pid(&self) -> anyhow::Result<i32> {
-        let folder = self.site.host().join("engine");
-        let folder = folder.to_string_lossy().into_owned();
-        let pids = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let is_engine = |pid: &i32| {
-            let mut line = Vec::new();
-            let read =
-                std::fs::File::open(format!("/proc/{pid}/cmdline")).and_then(|mut file| file.read_to_end(&mut line));
-            let line = String::from_utf8_lossy(&line);
-            let is_suricata = line.split('\0').next().is_some_and(|word| word.ends_with("suricata"));
-            read.is_ok() && is_suricata && line.contains(&folder) && !line.contains("\0-T")
-        };
-        pids.into_iter().find(is_engine).context("no Suricata of this host runs")
     }
 }
 
@@ -325,11 +185,11 @@ async fn cable_pulled(play: &mut Play) -> anyhow::Result<()> {
 
 /// The engine is stopped where it stands, so that it is there and answers nothing.
 async fn engine_stopped(play: &mut Play) -> anyhow::Result<()> {
-    let pid = play.engine_pid()?;
+    let pid = engine_pid(&play.site)?;
     tools::signal(pid, Signal::STOP);
     play.issue("engineNotRunning", true).await?;
     play.issue("engineNotRunning", false).await?;
-    let again = play.engine_pid()?;
+    let again = engine_pid(&play.site)?;
     anyhow::ensure!(again != pid, "the engine that hung still runs");
     play.note("engine started again", json!({ "hung": pid, "runs": again }));
     Ok(())

@@ -17,6 +17,8 @@ use watchpost_core::time::Timestamp;
 
 use crate::tools::{self, binary};
 
+mod host;
+
 /// Set in the process that has mounts of its own.
 const INSIDE: &str = "WATCHPOST_TEST_HAS_OWN_MOUNTS";
 /// The host's name on the clock.
@@ -190,9 +192,13 @@ impl Site {
 
     fn start(&mut self, program: &str, words: &[&str], party: &str) -> anyhow::Result<()> {
         self.stepper.expect(party)?;
-        let log = std::fs::File::create(self.path(&format!("{party}.log")))?;
+        self.start_under(program, words, party, &self.path("clock"))
+    }
+
+    fn start_under(&mut self, program: &str, words: &[&str], party: &str, clock: &str) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{party}.log")))?;
         let mut command = Command::new(binary(program)?);
-        command.args(words).args(["--clock", &self.path("clock"), "--clock-party", party]);
+        command.args(words).args(["--clock", clock, "--clock-party", party]);
         self.processes.push(command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?);
         Ok(())
     }
@@ -227,6 +233,19 @@ impl Site {
     /// # Errors
     /// When a command fails.
     pub fn release(&self, version: &str) -> anyhow::Result<String> {
+        self.release_with(version, 64, |_| Ok(()))
+    }
+
+    /// Builds and signs a release that needs so many open files, after something was done to what it is built from.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn release_with(
+        &self,
+        version: &str,
+        open_files: u32,
+        change: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> anyhow::Result<String> {
         let source = self.dir.path().join(format!("source-{version}"));
         std::fs::create_dir_all(source.join("bin"))?;
         std::fs::copy(binary("watchpost-sensor")?, source.join("bin/watchpost-sensor"))?;
@@ -237,9 +256,10 @@ impl Site {
         }
         let release = json!({
             "version": version, "kind": "minor", "notes": "", "minimumBaseVersion": null,
-            "rulesExpected": std::fs::read_dir(rules)?.count(), "needs": { "fileDescriptors": 64 },
+            "rulesExpected": std::fs::read_dir(rules)?.count(), "needs": { "fileDescriptors": open_files },
         });
         std::fs::write(source.join("release.json"), release.to_string())?;
+        change(&source)?;
         let package = self.path(&format!("watchpost-sensor-{version}.cab"));
         let (keys, repository) = (self.path("keys"), self.path("author"));
         self.watchpost(&["release", "build", "--from", &text(&source), "--version", version, "--out", &package])?;

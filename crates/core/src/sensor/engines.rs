@@ -84,7 +84,9 @@ mod tests {
             reason: String::new(),
             rules_loaded: 1,
             rules_failed: 0,
+            rules_superseded: 0,
             complaints: vec![],
+            events_lost_since: None,
         };
         sensor.report.facts.engines.insert(kind, engine);
     }

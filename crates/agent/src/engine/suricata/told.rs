@@ -25,6 +25,7 @@ pub(super) fn told(before: Option<EngineFacts>, state: EngineState, reason: &str
         reason: clipped(reason),
         rules_loaded: 0,
         rules_failed: 0,
+        rules_superseded: 0,
         complaints: Vec::new(),
         events_lost_since: None,
     }

@@ -38,6 +38,7 @@ fn saying() -> SensorStatus {
         rules_failed: 0,
         rules_superseded: 0,
         complaints: Vec::new(),
+        events_lost_since: None,
     };
     status.facts.engines.insert(EngineKind::Sigma, engine);
     status.measurements.evidence_waiting = 3;

@@ -1,0 +1,96 @@
+//! What a test does to the host's own process: it is stopped where it stands, ended, and started again.
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use watchpost_clock::Stepper;
+
+use super::{HOST_PARTY, Site, text};
+use crate::tools;
+
+/// The sensor's name on the clock, which the updater gives it.
+const SENSOR_PARTY: &str = "host-sensor";
+/// A party of the clock that waits for nothing.
+const WAITS_FOR_NOTHING: i64 = i64::MAX;
+
+impl Site {
+    /// A party as it is told to the clock from outside.
+    fn waits_for_nothing(&self, party: &str) -> anyhow::Result<()> {
+        let party = self.dir.path().join("clock/parties").join(party);
+        Ok(std::fs::write(party, WAITS_FOR_NOTHING.to_le_bytes())?)
+    }
+
+    fn host_pid(&self) -> Option<i32> {
+        self.processes.get(1).and_then(|host| i32::try_from(host.id()).ok())
+    }
+
+    /// Stops the updater where it stands: time goes on without it.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn freeze_host(&self) -> anyhow::Result<()> {
+        self.host_pid().into_iter().for_each(|pid| tools::signal(pid, Signal::STOP));
+        self.waits_for_nothing(HOST_PARTY)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn thaw_host(&self) -> anyhow::Result<()> {
+        self.stepper.expect(HOST_PARTY)?;
+        self.host_pid().into_iter().for_each(|pid| tools::signal(pid, Signal::CONT));
+        Ok(())
+    }
+
+    /// Ends the updater by force. Its sensor goes on, and so does time.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn kill_host(&mut self) -> anyhow::Result<()> {
+        for mut host in self.processes.drain(1..) {
+            host.kill()?;
+            host.wait()?;
+        }
+        self.waits_for_nothing(HOST_PARTY)
+    }
+
+    /// Ends the sensor by force; gives the pid that it had. Time goes on without it.
+    ///
+    /// # Errors
+    /// When none runs, or the clock cannot be told.
+    pub fn kill_sensor(&self) -> anyhow::Result<i32> {
+        let pid = self.sensor_pid().context("no sensor runs")?;
+        tools::signal(pid, Signal::KILL);
+        self.waits_for_nothing(SENSOR_PARTY)?;
+        Ok(pid)
+    }
+
+    /// Starts the updater again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_host(&mut self) -> anyhow::Result<()> {
+        let root = text(&self.host());
+        self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
+    }
+
+    /// Starts the updater again under a clock of its own, which is so far ahead of everybody else's.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_host_ahead(&mut self, by: std::time::Duration) -> anyhow::Result<()> {
+        let wall = Stepper::create(&self.dir.path().join("wall"), std::time::Duration::ZERO)?;
+        let folder = self.dir.path().join("clock-of-host");
+        Stepper::create(&folder, self.stepper.now().since(wall.now()) + by)?.expect(HOST_PARTY)?;
+        let root = text(&self.host());
+        self.start_under("watchpost-updater", &["run", "--root", &root], HOST_PARTY, &text(&folder))
+    }
+
+    /// Waits until this much time has passed here.
+    pub async fn passes(&self, time: std::time::Duration) {
+        let until = self.now() + time;
+        while self.now() < until {
+            tokio::time::sleep(super::LOOK_EVERY).await;
+        }
+    }
+}
