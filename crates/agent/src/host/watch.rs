@@ -15,8 +15,8 @@ use super::facts;
 
 /// The largest file of `/proc` that is read.
 const PROC_BYTES: u64 = 256 * 1024;
-/// To how many seconds the difference of the clocks is rounded, and by how much more than that it has to differ from what
-/// was told before it is told anew: a clock that trembles, at whatever edge, is no news.
+/// To how many seconds the difference of the clocks is rounded, and by more than how many it has to differ from what was
+/// told before it is told anew: a clock that trembles, at whatever edge, is no news.
 const CLOCK_STEP_SECONDS: i64 = 30;
 
 /// Observes one host.

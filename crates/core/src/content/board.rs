@@ -108,7 +108,7 @@ impl RulesBoard {
         self.failures.get(&build).map_or(0, BTreeSet::len)
     }
 
-    /// Notes what a sensor reports. Cheap when it failed with nothing, before and now. Only what its engines have judged
+    /// Notes what a sensor reports. Cheap when it failed with nothing, before and now. Only what engines have judged
     /// counts: a host that could not fetch a package says nothing about the package.
     pub fn note(&mut self, sensor: SensorId, report: &RulesReport) {
         let failed = &report.bad;

@@ -121,8 +121,8 @@ impl Machine {
         self.sensor.state = State::Starting { release, since: now };
     }
 
-    /// Whether the control plane waits for a proof of what runs here: of an update, or of a release that is committed and
-    /// was never cleared, or not under the newest generation.
+    /// Whether the control plane waits for a proof of what runs here: of an update, or of a release that is committed
+    /// and was never cleared, or not under the newest generation.
     fn is_proof_awaited(&self) -> bool {
         let runs = self.sensor.release().map(|release| release.version);
         let is_uncleared = |desired: &Desired| !desired.cleared && desired.version.is_some() && desired.version == runs;

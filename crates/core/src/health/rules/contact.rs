@@ -71,8 +71,8 @@ fn update(outlook: &mut Outlook<'_>) {
     }
 }
 
-/// A package that was put back, until a newer one is loaded, or the one that a person has ordered instead. What was pulled
-/// back, or is wanted no more, the host forgets by itself.
+/// A package that was put back, until a newer one is loaded, or the one that a person has ordered instead. What was
+/// pulled back, or is wanted no more, the host forgets by itself.
 fn rules(outlook: &mut Outlook<'_>) {
     let (report, order) = (&outlook.sensor.report.rules, &outlook.sensor.rules);
     let Some(failed) = &report.failed else { return };
