@@ -18,6 +18,7 @@ const RULES: [&str; 2] = [
 
 /// A cable is pulled while the other one goes on; both speak, one, none.
 async fn cables(watch: &Watch, peer: &Peer) -> anyhow::Result<()> {
+    watch.site.hold(true);
     let fault = watch.site.now();
     ip(&format!("link del {CAPTURE}"))?;
     watch.opens_at_once("captureInterfaceDown", fault).await?;
@@ -128,7 +129,6 @@ async fn every_fault_of_a_network_sensor_opens_its_message_and_its_end_closes_it
     watch.site.set_up_host(SENSOR, &["--type", "otCloudConnected", "--site", "Plant", "--zone", "Line 1"])?;
     watch.sensor("it asks for settings", |row| row["deploymentStatus"] == "notConfigured").await?;
     watch.capture(&[CAPTURE, SECOND]).await?;
-    watch.site.hold(true);
     let dev = |name: &str| std::env::var("DEV").is_ok_and(|steps| !steps.contains(name));
     if !dev("cables") {
         cables(&watch, &peer).await?;
