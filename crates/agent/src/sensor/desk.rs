@@ -272,14 +272,7 @@ enum NotLoaded {
 impl NotLoaded {
     fn of(error: &LoadError) -> Self {
         let why = in_one_line(error);
-        match error {
-            LoadError::Refused(_) | LoadError::PutBack(_) | LoadError::Source(_) => Self::Refused(why),
-            LoadError::Process(_)
-            | LoadError::Unsettled
-            | LoadError::Busy(_)
-            | LoadError::Control(_)
-            | LoadError::NotRunning => Self::NotNow(why),
-        }
+        if error.is_passing() { Self::NotNow(why) } else { Self::Refused(why) }
     }
 }
 

@@ -116,6 +116,7 @@ mod tests {
             rules_failed: 9,
             rules_superseded: 0,
             complaints: vec![text.to_owned(); 50],
+            events_lost_since: None,
         }
     }
 

@@ -21,8 +21,16 @@ fn link(sensor: &mut Sensor, up: bool) {
 
 fn suricata(sensor: &mut Sensor, state: EngineState) {
     let since = Timestamp::from_millis(0);
-    let engine =
-        EngineFacts { state, since, reason: String::new(), rules_loaded: 3, rules_failed: 0, rules_superseded: 0, complaints: vec![], events_lost_since: None };
+    let engine = EngineFacts {
+        state,
+        since,
+        reason: String::new(),
+        rules_loaded: 3,
+        rules_failed: 0,
+        rules_superseded: 0,
+        complaints: vec![],
+        events_lost_since: None,
+    };
     sensor.report.facts.engines.insert(EngineKind::Suricata, engine);
 }
 
