@@ -341,9 +341,8 @@ async fn cannot_start(watch: &Watch) -> anyhow::Result<()> {
         watch.opens_after("sensorServiceFailedToStart", fault, 30 * MINUTE).await?;
     }
     mode(0o755)?;
-    watch.closes("sensorServiceFailedToStart").await?;
     watch.listens().await?;
-    Ok(())
+    watch.closes("sensorServiceFailedToStart").await
 }
 
 /// The host falls silent, and an update fails.
