@@ -201,6 +201,12 @@ async fn troubles_come_and_go(domain: &mut Domain, plane: &Plane, app: &App) -> 
     assert!((9.9..=10.0).contains(&days), "{days} days");
     domain.passwords_expire_after(0)?;
     until_trouble(app, "passwords never expire", None).await?;
+    domain.expire_password("watchpost")?;
+    let expired = (Trouble::PasswordExpired, IssueType::DirectoryPasswordExpired);
+    until_trouble(app, "the password has expired", Some(expired)).await?;
+    domain.set_password("watchpost", "Another!One55")?;
+    std::fs::write(&plane.password, "Another!One55")?;
+    until_trouble(app, "another password is taken", None).await?;
     Ok(())
 }
 

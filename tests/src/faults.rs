@@ -66,11 +66,8 @@ impl Watch {
         };
         let answer = self.site.until(&path, &format!("{kind} opens"), |answer| opened(answer).is_some()).await?;
         let after = opened(&answer).context("it was there a moment ago")?.since(fault);
-        say(&format!(
-            "{kind} opened {:.3} s after the fault: {}",
-            after.as_secs_f64(),
-            rows(&answer)[0]["description"]
-        ));
+        let said = rows(&answer).first().map_or(&Value::Null, |row| &row["description"]);
+        say(&format!("{kind} opened {:.3} s after the fault: {said}", after.as_secs_f64()));
         Ok(after)
     }
 

@@ -307,6 +307,23 @@ impl Domain {
         self.samba_tool(&["domain", "passwordsettings", "set", &format!("--max-pwd-age={days}")]).map(drop)
     }
 
+    /// The password of a user is one that must be changed before it is taken again.
+    ///
+    /// # Errors
+    /// When the directory refuses.
+    pub fn expire_password(&self, user: &str) -> anyhow::Result<()> {
+        let ldif = format!("dn: CN={user},CN=Users,{BASE}\nchangetype: modify\nreplace: pwdLastSet\npwdLastSet: 0\n");
+        self.ldap("ldapmodify", &[], &ldif).map(drop)
+    }
+
+    /// Gives a user another password.
+    ///
+    /// # Errors
+    /// When `samba-tool` fails.
+    pub fn set_password(&self, user: &str, password: &str) -> anyhow::Result<()> {
+        self.samba_tool(&["user", "setpassword", user, &format!("--newpassword={password}")]).map(drop)
+    }
+
     /// Tries to log on over Kerberos; says whether that went well.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use watchpost_tests::cable::{CAPTURE, Peer, SECOND, has_own_network, ip, rule_pa
 use watchpost_tests::faults::{InPlaceOf, Watch, idle_processors};
 use watchpost_tests::site::Site;
 
-use super::{DISK, MINUTE, VERSION};
+use super::{DISK, MINUTE, SHORT_OF_MEMORY, VERSION};
 
 const SENSOR: &str = "PLANT1";
 /// A rule as engines take it, and one that none does.
@@ -54,6 +54,15 @@ async fn rule_packages(watch: &Watch) -> anyhow::Result<()> {
     watch.closes("rulePackageFailed").await
 }
 
+/// The host runs short of memory.
+async fn overloaded(watch: &Watch) -> anyhow::Result<()> {
+    let fault = watch.site.now();
+    let memory = InPlaceOf::text(&watch.site, SHORT_OF_MEMORY, "/proc/meminfo")?;
+    watch.opens("sensorOverloaded", fault).await?;
+    drop(memory);
+    watch.closes("sensorOverloaded").await
+}
+
 /// The host falls silent for long, then again and again.
 async fn contact(watch: &Watch) -> anyhow::Result<()> {
     watch.site.freeze_host()?;
@@ -78,7 +87,7 @@ async fn contact(watch: &Watch) -> anyhow::Result<()> {
     watch.closes("unstableTraffic").await
 }
 
-/// Three updates: one whose package was tampered with, one whose rules no engine takes, and one that is whole.
+/// Three updates: one whose package was tampered with, one whose rules are broken, and one that is whole.
 async fn updates(watch: &Watch) -> anyhow::Result<()> {
     let fault = watch.site.now();
     let package = watch.site.release("2.255.1.0")?;
@@ -87,6 +96,8 @@ async fn updates(watch: &Watch) -> anyhow::Result<()> {
     watch.opens("updateSendFailed", fault).await?;
     let fault = watch.site.now();
     let broken = watch.site.release_with("2.256.1.0", 64, |source| {
+        // Without this one no canary is ever detected.
+        std::fs::remove_file(source.join("rules/watchpost-canary.yml"))?;
         let mut rules = std::fs::OpenOptions::new().append(true).open(source.join("suricata/watchpost.rules"))?;
         writeln!(rules, "{}", RULES[1])
     })?;
@@ -129,24 +140,9 @@ async fn every_fault_of_a_network_sensor_opens_its_message_and_its_end_closes_it
     watch.site.set_up_host(SENSOR, &["--type", "otCloudConnected", "--site", "Plant", "--zone", "Line 1"])?;
     watch.sensor("it asks for settings", |row| row["deploymentStatus"] == "notConfigured").await?;
     watch.capture(&[CAPTURE, SECOND]).await?;
-    let dev = |name: &str| std::env::var("DEV").is_ok_and(|steps| !steps.contains(name));
-    if !dev("cables") {
-        cables(&watch, &peer).await?;
-    }
-    if !dev("rules") {
-        rule_packages(&watch).await?;
-    }
-    let short = "MemTotal:       24684544 kB\nMemFree:          401232 kB\nMemAvailable:    1203984 kB\n";
-    let fault = watch.site.now();
-    let memory = InPlaceOf::text(&watch.site, short, "/proc/meminfo")?;
-    watch.opens("sensorOverloaded", fault).await?;
-    drop(memory);
-    watch.closes("sensorOverloaded").await?;
-    if !dev("contact") {
-        contact(&watch).await?;
-    }
-    if !dev("updates") {
-        updates(&watch).await?;
-    }
-    Ok(())
+    cables(&watch, &peer).await?;
+    rule_packages(&watch).await?;
+    overloaded(&watch).await?;
+    contact(&watch).await?;
+    updates(&watch).await
 }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use watchpost_core::health::systems::SystemSupport;
+use watchpost_core::policy::HealthPolicy;
 use watchpost_tests::cable::{self, CAPTURE, Peer, engine_pid, has_own_network, ip};
 use watchpost_tests::faults::{InPlaceOf, Watch, idle_processors};
 use watchpost_tests::site::{Ballast, Site};
 use watchpost_tests::tools;
 
-use super::{DISK, MINUTE, VERSION};
+use super::{DISK, MINUTE, SHORT_OF_MEMORY, VERSION};
 
 const SENSOR: &str = "DC01";
 
@@ -102,9 +104,31 @@ async fn wrong_from_the_start(watch: &mut Watch) -> anyhow::Result<()> {
     std::fs::remove_file(&not_a_folder)?;
     std::fs::create_dir(&not_a_folder)?;
     // A host that was upgraded has been restarted, too.
+    let fault = watch.site.now();
+    let next = soon_unsupported(&watch.site)?;
+    restart(watch)?;
+    watch.closes("operatingSystemUnsupported").await?;
+    if next.is_some() {
+        watch.opens("operatingSystemSoonUnsupported", fault).await?;
+        drop(next);
+        restart(watch)?;
+        watch.closes("operatingSystemSoonUnsupported").await?;
+    }
+    Ok(())
+}
+
+fn restart(watch: &mut Watch) -> anyhow::Result<()> {
     watch.site.kill_host()?;
-    watch.site.start_host()?;
-    watch.closes("operatingSystemUnsupported").await
+    watch.site.start_host()
+}
+
+/// A system whose support is about to end, if there is one at this time of the year.
+fn soon_unsupported(site: &Site) -> anyhow::Result<Option<InPlaceOf>> {
+    let (policy, now) = (HealthPolicy::default(), site.now());
+    let is_near = |line: &&SystemSupport| line.ends - policy.system_ends_within <= now && now < line.ends;
+    let Some(line) = policy.systems.iter().find(is_near) else { return Ok(None) };
+    let text = format!("ID={}\nVERSION_ID=\"{}\"\n", line.id, line.version);
+    InPlaceOf::text(site, &text, "/etc/os-release").map(Some)
 }
 
 /// The engine ends with the sensor, however that ends; the next sensor captures with the settings it has kept.
@@ -275,9 +299,8 @@ impl Drop for Busy {
 /// The host runs short of memory, of processor time, of disk, and of the right time.
 async fn resources(watch: &mut Watch, log: &mut Log, idle: InPlaceOf) -> anyhow::Result<InPlaceOf> {
     watch.site.hold(false);
-    let short = "MemTotal:       24684544 kB\nMemFree:          401232 kB\nMemAvailable:    1203984 kB\n";
     let fault = watch.site.now();
-    let memory = InPlaceOf::text(&watch.site, short, "/proc/meminfo")?;
+    let memory = InPlaceOf::text(&watch.site, SHORT_OF_MEMORY, "/proc/meminfo")?;
     watch.opens("memoryLimitReached", fault).await?;
     drop(memory);
     watch.closes("memoryLimitReached").await?;
@@ -300,8 +323,7 @@ async fn resources(watch: &mut Watch, log: &mut Log, idle: InPlaceOf) -> anyhow:
     let fault = watch.site.now();
     watch.site.start_host_ahead(60 * MINUTE)?;
     watch.opens("clockSkew", fault).await?;
-    watch.site.kill_host()?;
-    watch.site.start_host()?;
+    restart(watch)?;
     watch.site.hold(false);
     watch.closes("clockSkew").await?;
     Ok(idle)
@@ -309,6 +331,7 @@ async fn resources(watch: &mut Watch, log: &mut Log, idle: InPlaceOf) -> anyhow:
 
 /// The program of the sensor cannot be run any more.
 async fn cannot_start(watch: &Watch) -> anyhow::Result<()> {
+    watch.site.hold(false);
     let program = watch.site.host().join("current/bin/watchpost-sensor");
     let mode = |mode| std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode));
     mode(0o644)?;
@@ -318,9 +341,8 @@ async fn cannot_start(watch: &Watch) -> anyhow::Result<()> {
         watch.opens_after("sensorServiceFailedToStart", fault, 30 * MINUTE).await?;
     }
     mode(0o755)?;
-    watch.closes("sensorServiceFailedToStart").await?;
     watch.listens().await?;
-    Ok(())
+    watch.closes("sensorServiceFailedToStart").await
 }
 
 /// The host falls silent, and an update fails.
@@ -353,32 +375,13 @@ async fn every_fault_of_a_domain_controllers_sensor_opens_its_issue_and_its_end_
     let idle = idle_processors(&watch.site)?;
     watch.site.publish(&watch.site.release(VERSION)?)?;
     wrong_from_the_start(&mut watch).await?;
-    let dev = |name: &str| std::env::var("DEV").is_ok_and(|steps| !steps.contains(name));
     sensor_killed(&watch).await?;
-    if !dev("cable") {
-        cable(&watch, &peer).await?;
-    }
-    if !dev("engine") {
-        engine(&watch).await?;
-    }
-    if !dev("packets") {
-        packets_dropped(&watch, &peer).await?;
-    }
-    if !dev("log") {
-        log_gone(&watch, &log).await?;
-    }
-    if !dev("silence") {
-        silence(&watch, &peer, &mut log).await?;
-    }
-    if !dev("resources") {
-        let _idle = resources(&mut watch, &mut log, idle).await?;
-    }
-    watch.site.hold(false);
-    if !dev("start") {
-        cannot_start(&watch).await?;
-    }
-    if !dev("contact") {
-        contact(&watch).await?;
-    }
-    Ok(())
+    cable(&watch, &peer).await?;
+    engine(&watch).await?;
+    packets_dropped(&watch, &peer).await?;
+    log_gone(&watch, &log).await?;
+    silence(&watch, &peer, &mut log).await?;
+    let _idle = resources(&mut watch, &mut log, idle).await?;
+    cannot_start(&watch).await?;
+    contact(&watch).await
 }
