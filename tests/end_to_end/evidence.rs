@@ -42,6 +42,7 @@ fn numbered(number: u64) -> Recorded {
         }],
         sightings: vec![Sighting { at, address: Some(address), ..Sighting::default() }],
         timeline: vec![TimelineEntry { at, kind: "e".to_owned(), text: number.to_string(), devices: BTreeSet::new() }],
+        ..Recorded::default()
     }
 }
 

@@ -16,6 +16,8 @@ const POLL_BYTES: usize = 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// How many bytes before a place, and at the beginning, are remembered to recognise the file by: a whole line or more.
 const ANCHOR: usize = 1024;
+/// After how many polls without a file at the path the log counts as gone.
+const GONE_POLLS: u32 = 20;
 /// How many quiet polls a rotated log is kept for: its writers may not all have opened the next one yet.
 const GRACE_POLLS: u32 = 10;
 
@@ -39,6 +41,8 @@ pub struct Tail {
     open: Option<OpenLog>,
     epoch: u64,
     quiet_polls: u32,
+    /// Polls in a row that found nothing at the path: more of them than a rotation leaves.
+    missing_polls: u32,
 }
 
 struct OpenLog {
@@ -57,7 +61,7 @@ impl Tail {
     #[must_use]
     pub fn new(path: PathBuf, place: Option<Place>) -> Self {
         let epoch = place.as_ref().map_or(0, |place| place.epoch);
-        Self { path, resume: place, open: None, epoch, quiet_polls: 0 }
+        Self { path, resume: place, open: None, epoch, quiet_polls: 0, missing_polls: 0 }
     }
 
     /// Up to where lines have been handed out.
@@ -66,10 +70,10 @@ impl Tail {
         self.open.as_ref().map(OpenLog::place).or_else(|| self.resume.clone())
     }
 
-    /// Whether a log is open.
+    /// Whether a log is open and still there: one that was deleted can be read, and gets no more lines.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some() && self.missing_polls < GONE_POLLS
     }
 
     /// Reads what has been appended since the last poll, up to a limit.
@@ -127,7 +131,9 @@ impl Tail {
     /// Once the open file is read to its end and stays quiet: goes on with the file that replaced it, if any.
     fn follow_rotation(&mut self, polled: &mut Polled) -> io::Result<()> {
         let Some(log) = self.open.as_mut() else { return Ok(()) };
-        let is_current = std::fs::metadata(&self.path).map_or(true, |at_path| log.is(&at_path) || at_path.len() == 0);
+        let at_path = std::fs::metadata(&self.path);
+        self.missing_polls = if at_path.is_ok() { 0 } else { self.missing_polls.saturating_add(1) };
+        let is_current = at_path.map_or(true, |at_path| log.is(&at_path) || at_path.len() == 0);
         if is_current {
             self.quiet_polls = 0;
             return Ok(());

@@ -9,7 +9,7 @@ use watchpost_core::content::{Baseline, RulesEvent};
 use watchpost_core::facts::{EngineState, Facts, HostFacts, Measurements};
 use watchpost_core::policy::ResourcePolicy;
 use watchpost_core::settings::SensorSettings;
-use watchpost_core::sync::{Desired, DetectionProof, Report, TargetRef};
+use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::{Command, Death, Event, Machine, Release, Running};
 use watchpost_protocol::SyncReply;
@@ -130,16 +130,17 @@ impl Driver {
     /// What this host reports.
     #[must_use]
     pub(super) fn report(&self) -> Report {
-        let status = self.status.as_ref();
+        let (status, machine) = (self.status.as_ref(), self.machine.report());
         Report {
-            pulled_configuration: true,
+            // A sensor pulls its configuration by running with it; where none is installed there is none to run.
+            pulled_configuration: machine.version.is_none() || machine.service == ServiceState::Running,
             conditions: status.map(|status| status.conditions.clone()).unwrap_or_default(),
             alert_count: status.map_or(0, |status| status.alert_count),
             settings_generation: status.map_or(0, |status| status.settings_generation),
             facts: self.facts(),
             rules: self.rules.report(),
             operating_system: self.operating_system.clone(),
-            ..self.machine.report()
+            ..machine
         }
     }
 

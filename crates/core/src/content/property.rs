@@ -196,7 +196,7 @@ impl Host {
         let build = set.map(|set| set.build);
         let asked = self.asks.entry(build.unwrap_or_default()).or_default();
         *asked += 1;
-        let is_busy = *asked % 4 != 0;
+        let is_busy = !asked.is_multiple_of(4);
         match build.and_then(|build| self.behaviours.get(&build)) {
             Some(Behaviour::NeverNow) => {}
             Some(Behaviour::Later) if is_busy => {}

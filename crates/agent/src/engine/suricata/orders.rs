@@ -20,6 +20,9 @@ use super::rules::{Gathered, RuleSources, SourceError, write_beside};
 use super::supervisor::{Supervisor, Tools, Wanted};
 use super::told::clipped;
 
+/// What is said of a check that fails and says nothing.
+const NO_WORDS: &str = "its check failed without a word; run `suricata -T` by hand";
+
 impl Supervisor {
     /// Does what it is told. Whoever asked may have gone meanwhile.
     pub(super) async fn obey(&mut self, order: Order) {
@@ -65,7 +68,11 @@ impl Supervisor {
         let yaml = render(&self.settings(&tools.place, wanted, wanted.interfaces.clone()));
         let canary = Arc::new(Gathered::read(&RuleSources::default())?);
         let checked = self.meanwhile(check_beside::<ConfigureError>(tools, yaml, canary)).await?;
-        if checked.is_clean { Ok(()) } else { Err(ConfigureError::Refused(clipped(&checked.errors.join("; ")))) }
+        if checked.is_clean {
+            return Ok(());
+        }
+        let why = if checked.errors.is_empty() { NO_WORDS.to_owned() } else { checked.errors.join("; ") };
+        Err(ConfigureError::Refused(clipped(&why)))
     }
 
     async fn load(&mut self, sources: RuleSources, expectation: Expectation) -> Result<RulesLoaded, LoadError> {

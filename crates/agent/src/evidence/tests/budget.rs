@@ -83,7 +83,12 @@ fn alerts_and_devices_are_kept_for_ninety_days_to_the_millisecond() {
     let days = |days: i64| days * 24 * 60 * MINUTE;
     let sightings = vec![glimpse(MINUTE, "10.0.0.1"), glimpse(2 * MINUTE, "10.0.0.2")];
     evidence
-        .record(&Recorded { alerts: vec![alert(60), alert(61)], sightings, timeline: vec![entry(1, "e")] })
+        .record(&Recorded {
+            alerts: vec![alert(60), alert(61)],
+            sightings,
+            timeline: vec![entry(1, "e")],
+            ..Recorded::default()
+        })
         .unwrap();
     assert_eq!(evidence.retain(at(days(90) + MINUTE)).unwrap(), Retained::default());
     let retained = evidence.retain(at(days(90) + MINUTE + 1)).unwrap();

@@ -61,6 +61,7 @@ fn what_was_recorded_is_there_after_reopening_and_an_alert_is_there_once() {
         alerts: vec![alert(1), alert(2)],
         sightings: vec![glimpse(5 * MINUTE, "10.0.0.1")],
         timeline: vec![entry(1, "e"), entry(2, "e")],
+        ..Recorded::default()
     };
     assert_eq!(evidence.record(&recorded).unwrap(), BTreeSet::from([alert(1).id, alert(2).id]));
     let again = Recorded { alerts: vec![alert(2), alert(3)], ..Recorded::default() };
@@ -133,7 +134,7 @@ fn damage_at_any_place_never_stops_recording_and_begins_another_stream() {
     let timeline: Vec<TimelineEntry> = (0..5_000).map(|n| entry(n, "event")).collect();
     let alerts = (1..200).map(alert).collect();
     let sightings = (1..200).map(|n| glimpse(n, &format!("10.0.0.{n}"))).collect();
-    evidence.record(&Recorded { alerts, sightings, timeline }).unwrap();
+    evidence.record(&Recorded { alerts, sightings, timeline, ..Recorded::default() }).unwrap();
     let stream = evidence.stream().unwrap().to_owned();
     drop(evidence);
     let whole = fs::read(root.path().join("state/evidence.db")).unwrap();
@@ -149,6 +150,7 @@ fn damage_at_any_place_never_stops_recording_and_begins_another_stream() {
             alerts: vec![alert(1_000)],
             sightings: vec![glimpse(9 * MINUTE, "10.0.0.77")],
             timeline: vec![entry(9_000, "after")],
+            ..Recorded::default()
         };
         // A refusal for damage has begun another file: the second attempt goes there.
         if let Err(error) = evidence.record(&recorded) {
