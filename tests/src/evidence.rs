@@ -103,7 +103,7 @@ pub fn run(load: Load, root: &Path) -> anyhow::Result<Value> {
     let budget = load.budget_mb << 20;
     let policy = RetentionPolicy { evidence_bytes: budget, capture_bytes: CAPTURE.2, ..RetentionPolicy::default() };
     let mut evidence = Evidence::open(Folders::of(root), policy.clone())?;
-    std::fs::create_dir_all(root.join("pcap"))?;
+    std::fs::create_dir_all(root.join("engine/log"))?;
     let (mut seen, before) = (Seen::default(), cpu());
     let end = load.hours.saturating_mul(3_600);
     for second in (0..end).step_by(usize::try_from(STEP_SECONDS)?) {
@@ -147,7 +147,7 @@ fn minute(
     let (every, bytes, budget) = CAPTURE;
     if second % every == 0 {
         let begun = MIDNIGHT_MILLIS.unsigned_abs() / 1_000 + second;
-        let path = root.join("pcap").join(format!("alert.1.pcap.{begun}"));
+        let path = root.join("engine/log").join(format!("alert.1.pcap.{begun}"));
         std::fs::write(&path, vec![0; bytes])?;
         let file = std::fs::File::options().write(true).open(path)?;
         file.set_modified(UNIX_EPOCH + Duration::from_secs(begun + every - 1))?;

@@ -137,8 +137,8 @@ fn a_damaged_file_goes_when_there_is_no_room_for_it() {
 #[test]
 fn captured_packets_stay_within_their_budget_and_an_alert_finds_its_own() {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("pcap");
-    fs::create_dir(&folder).unwrap();
+    let folder = root.path().join("engine/log");
+    fs::create_dir_all(&folder).unwrap();
     let write = |name: &str, bytes: usize, second: u64| {
         fs::write(folder.join(name), vec![1; bytes]).unwrap();
         let file = File::options().write(true).open(folder.join(name)).unwrap();
