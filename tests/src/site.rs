@@ -322,10 +322,11 @@ impl Site {
             }
         };
         let asked = tokio::time::timeout(PATIENCE, asking).await;
+        let rollouts = if asked.is_err() { self.get("rollouts").await.unwrap_or_default() } else { Value::Null };
         asked.with_context(|| {
             let server = std::fs::read_to_string(self.path("control-plane.log")).unwrap_or_default();
             let (host, server) = (end(&self.host_log()), end(&server));
-            format!("never: {what}; {path} is {last}; the host says:\n{host}\nthe server says:\n{server}")
+            format!("never: {what}; {path} is {last}; rollouts: {rollouts}; the host says:\n{host}\nthe server says:\n{server}")
         })?;
         Ok(last)
     }

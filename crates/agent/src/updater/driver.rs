@@ -318,6 +318,8 @@ impl Driver {
                 self.proof = Some(proof.clone());
                 self.take(Event::ProofSeen(proof)).await
             }
+            // While a proof is on its way, whatever it comes to says more.
+            None if !self.is_proving && self.proof.take().is_some() => self.take(Event::ProofOutgrown).await,
             Some(_) | None => Ok(()),
         }
     }

@@ -84,6 +84,7 @@ impl Machine {
             Event::SensorNotReady(release) => self.sensor_not_ready(release, now),
             Event::SensorDied(death) => self.sensor_died(death, now),
             Event::ProofSeen(proof) => self.proof_seen(proof),
+            Event::ProofOutgrown => self.proof_outgrown(now),
             Event::Tick => {}
         }
         self.decide(now)

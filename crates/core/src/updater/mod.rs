@@ -100,6 +100,8 @@ pub enum Event {
     SensorDied(Death),
     /// The running sensor has detected a canary.
     ProofSeen(DetectionProof),
+    /// What the running sensor has proven does not hold for all of it any more: an engine has joined since.
+    ProofOutgrown,
     /// Time has passed; see [`Machine::wakes_at`].
     Tick,
 }

@@ -43,6 +43,12 @@ impl Machine {
         }
     }
 
+    /// Without this, a release that was proven before its settings came would never be cleared.
+    pub(super) fn proof_outgrown(&mut self, now: Timestamp) {
+        self.proof = None;
+        self.prove_at = Some(now);
+    }
+
     /// Whether the running release has detected a canary of the newest generation.
     pub(super) fn is_proven(&self) -> bool {
         let running = self.sensor.release().map(|release| release.version);

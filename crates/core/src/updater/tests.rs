@@ -345,6 +345,21 @@ fn what_is_not_cleared_is_proven_anew_under_every_generation() {
 }
 
 #[test]
+fn a_sensor_whose_engines_grow_before_it_is_cleared_is_proven_anew() {
+    let mut host = updating(Behaviour::Ok);
+    host.check_in();
+    let before = host.proofs_asked;
+    assert!(host.machine.report().proof.is_some());
+    // The settings came: packets are captured now, and the canary was an event.
+    host.missed_proofs = 1;
+    host.give(Event::ProofOutgrown);
+    assert_eq!((host.proofs_asked, host.machine.report().proof), (before + 1, None), "the engine still starts");
+    host.pass(Duration::from_secs(30));
+    assert_eq!(host.proofs_asked, before + 2);
+    assert!(host.machine.report().proof.is_some(), "it waited for clearance and was never asked again");
+}
+
+#[test]
 fn a_committed_sensor_that_is_not_cleared_is_asked_until_it_has_detected() {
     let second = Duration::from_secs(1);
     let mut host = Host::running(254);
