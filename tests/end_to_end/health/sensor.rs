@@ -238,8 +238,11 @@ async fn log_gone(watch: &Watch, log: &Log) -> anyhow::Result<()> {
     std::fs::rename(&log.path, &aside)?;
     let fault = watch.site.now();
     watch.opens_at_once("auditLogUnreadable", fault).await?;
-    std::fs::create_dir(&log.path)?;
+    std::fs::rename(&aside, &log.path)?;
+    watch.closes("auditLogUnreadable").await?;
     let fault = watch.site.now();
+    std::fs::rename(&log.path, &aside)?;
+    std::fs::create_dir(&log.path)?;
     watch.opens_at_once("auditLogUnreadable", fault).await?;
     std::fs::remove_dir(&log.path)?;
     std::fs::rename(&aside, &log.path)?;
