@@ -16,6 +16,9 @@ use watchpost_agent::engine::suricata::intake::Intake;
 use watchpost_agent::engine::suricata::room::Room;
 use watchpost_clock::Clock;
 
+use cpu::own_cpu;
+
+mod cpu;
 mod eve_lines;
 
 /// Events of one run.
@@ -52,7 +55,7 @@ fn run(lines: &[u8]) -> Result<Duration, std::io::Error> {
     let mapper = Mapper::new(Home::new(&BTreeSet::new()));
     let (room, mut taken) = Room::new(4_096, 0);
     let intake = Intake::new(Clock::system(), mapper, Arc::new(Expected::default()), room);
-    let before = cpu()?;
+    let before = own_cpu()?;
     runtime.block_on(async {
         let listener = tokio::net::UnixListener::bind(&path)?;
         tokio::spawn(intake.clone().serve(listener));
@@ -63,12 +66,5 @@ fn run(lines: &[u8]) -> Result<Duration, std::io::Error> {
         }
         writer.join().map_err(|_| std::io::Error::other("the writer ended early"))?
     })?;
-    Ok(cpu()?.saturating_sub(before))
-}
-
-/// CPU time of this thread so far.
-fn cpu() -> Result<Duration, std::io::Error> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok());
-    nanoseconds.map(Duration::from_nanos).ok_or_else(|| std::io::Error::other("schedstat is not understood"))
+    Ok(own_cpu()?.saturating_sub(before))
 }

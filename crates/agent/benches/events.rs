@@ -22,6 +22,10 @@ use watchpost_agent::sensor::worker::{Command, Worker};
 use watchpost_clock::Clock;
 use watchpost_core::version::Version;
 
+use cpu::own_cpu;
+
+mod cpu;
+
 type Failure = Box<dyn std::error::Error>;
 
 /// Events of one round.
@@ -200,9 +204,4 @@ fn process_data(number: usize) -> Value {
         "NewProcessName": r"C:\Windows\System32\conhost.exe", "TokenElevationType": "%%1936",
         "CommandLine": r"\??\C:\Windows\system32\conhost.exe 0xffffffff -ForceV1",
         "ParentProcessName": r"C:\Windows\System32\svchost.exe"})
-}
-
-fn own_cpu() -> Result<Duration, Failure> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(Duration::from_nanos(text.split_whitespace().next().ok_or("an empty schedstat")?.parse()?))
 }

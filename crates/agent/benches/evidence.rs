@@ -15,6 +15,10 @@ use watchpost_core::evidence::{Sighting, TimelineEntry};
 use watchpost_core::policy::RetentionPolicy;
 use watchpost_core::time::Timestamp;
 
+use cpu::own_cpu;
+
+mod cpu;
+
 type Failure = Box<dyn std::error::Error>;
 
 /// Entries of a transaction.
@@ -107,9 +111,4 @@ fn insert_each(path: &Path, pieces: &[Recorded]) -> Result<(), Failure> {
         tx.commit()?;
     }
     Ok(())
-}
-
-fn own_cpu() -> Result<Duration, Failure> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(Duration::from_nanos(text.split_whitespace().next().ok_or("an empty schedstat")?.parse()?))
 }

@@ -228,15 +228,11 @@ impl Transaction {
     }
 }
 
-fn engine(word: &str) -> Option<EngineKind> {
-    [EngineKind::Sigma, EngineKind::Suricata].into_iter().find(|kind| kind.word() == word)
-}
-
 fn read(cells: &Cells<'_>) -> Result<AlertRow, StoreError> {
     let alert = Alert {
         id: cells.text("sensor_alert_id")?,
         at: cells.instant("at")?,
-        engine: cells.with("engine", engine)?,
+        engine: cells.with("engine", EngineKind::from_word)?,
         rule_id: cells.text("rule_id")?,
         rule_title: cells.text("rule_title")?,
         level: AlertLevel::from_word(&cells.text("level")?),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 
 use crate::error::StoreError;
@@ -77,6 +78,15 @@ impl<'a> Cells<'a> {
     pub(crate) fn optional_instant(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
         let millis: Option<i64> = self.row.try_get(column).map_err(|error| self.bad(column, error))?;
         Ok(millis.map(Timestamp::from_millis))
+    }
+
+    /// A package, of the three columns that name one.
+    pub(crate) fn target(&self) -> Result<TargetRef, StoreError> {
+        Ok(TargetRef {
+            name: self.text("target_name")?,
+            sha256: self.text("target_sha256")?,
+            length: self.count("target_length")?,
+        })
     }
 
     /// A SHA-256 kept as lower-case hex.

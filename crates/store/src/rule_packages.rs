@@ -81,11 +81,7 @@ impl Transaction {
             let cells = Cells::new(row, TABLE, "target_name");
             Ok(RulePackageRow {
                 manifest: cells.json("manifest")?,
-                target: TargetRef {
-                    name: cells.text("target_name")?,
-                    sha256: cells.text("target_sha256")?,
-                    length: cells.count("target_length")?,
-                },
+                target: cells.target()?,
                 published_at: cells.instant("published_at")?,
                 pulled_back_at: cells.optional_instant("pulled_back_at")?,
             })

@@ -20,6 +20,15 @@ pub struct Runs {
     pub arguments: Vec<PathBuf>,
 }
 
+/// The memory that the process has in use, in bytes; 0 if there is no such process.
+#[must_use]
+pub fn memory_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0).saturating_mul(1024)
+}
+
 /// What the process runs; `None` if there is none, or it belongs to somebody else.
 #[must_use]
 pub fn runs(pid: u32) -> Option<Runs> {

@@ -13,6 +13,7 @@ use watchpost_core::sync::{DetectionProof, EngineProof};
 use watchpost_core::time::Timestamp;
 
 use crate::engine::suricata::SuricataStatus;
+use crate::host::process::memory_bytes;
 use crate::local::SensorStatus;
 
 /// What the desk has noted beside the engines.
@@ -90,7 +91,7 @@ fn whole(mut status: SensorStatus, packets: &SuricataStatus, desk: &Notes) -> Se
     measured.interfaces.clone_from(&packets.counters);
     measured.evidence_waiting = desk.evidence_waiting;
     measured.evidence_bytes = desk.evidence_bytes;
-    measured.memory_bytes = own_memory().saturating_add(packets.memory_bytes);
+    measured.memory_bytes = memory_bytes(std::process::id()).saturating_add(packets.memory_bytes);
     status
 }
 
@@ -109,14 +110,6 @@ fn of_both(events: Option<DetectionProof>, packets: Option<(u64, EngineProof)>) 
         engines,
         ..events
     })
-}
-
-/// The memory of this process, in bytes.
-fn own_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0).saturating_mul(1024)
 }
 
 #[cfg(test)]

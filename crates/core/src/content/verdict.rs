@@ -93,7 +93,7 @@ pub enum Verdict {
 #[must_use]
 pub fn judge_load(promise: RulesPromise, before: &BTreeSet<EngineKind>, view: &RulesView) -> Verdict {
     let mut verdict = Verdict::Kept;
-    for kind in [EngineKind::Sigma, EngineKind::Suricata] {
+    for kind in EngineKind::ALL {
         let (promised, beside) = match kind {
             EngineKind::Sigma => (promise.sigma, view.baseline.sigma),
             EngineKind::Suricata => (promise.suricata, view.baseline.suricata),

@@ -41,6 +41,9 @@ pub enum AlertLevel {
 }
 
 impl AlertLevel {
+    /// Every level, the least first.
+    pub const ALL: [Self; 5] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
     /// The word in rules and in the API.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -56,10 +59,7 @@ impl AlertLevel {
     /// The level of a word; medium for one that is not known.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
-        [Self::Informational, Self::Low, Self::High, Self::Critical]
-            .into_iter()
-            .find(|level| level.word() == word)
-            .unwrap_or_default()
+        Self::ALL.into_iter().find(|level| level.word() == word).unwrap_or_default()
     }
 }
 

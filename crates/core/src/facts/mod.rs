@@ -53,6 +53,9 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Sigma, Self::Suricata];
+
     /// The word in the API.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -60,6 +63,12 @@ impl EngineKind {
             Self::Sigma => "sigma",
             Self::Suricata => "suricata",
         }
+    }
+
+    /// The engine of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 }
 

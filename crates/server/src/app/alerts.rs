@@ -1,10 +1,8 @@
 //! Alerts as people and scripts see them, and what they make of one.
 
 use serde_json::json;
-use watchpost_core::evidence::{AlertLevel, AlertStatus};
-use watchpost_core::facts::EngineKind;
+use watchpost_core::evidence::AlertStatus;
 use watchpost_core::id::{AlertId, SensorId};
-use watchpost_core::time::Timestamp;
 use watchpost_store::{AlertFilter, AlertRow};
 
 use super::fleet::Fleet;
@@ -34,18 +32,8 @@ pub struct AlertQuery {
     pub site: Option<String>,
     /// Name of a zone.
     pub zone: Option<String>,
-    /// One of these levels.
-    pub levels: Vec<AlertLevel>,
-    /// In one of these states.
-    pub statuses: Vec<AlertStatus>,
-    /// By this engine.
-    pub engine: Option<EngineKind>,
-    /// Not before this instant.
-    pub from: Option<Timestamp>,
-    /// Before this instant.
-    pub until: Option<Timestamp>,
-    /// Older than this one.
-    pub before: Option<AlertId>,
+    /// What else; its sensors are those that the names above leave.
+    pub filter: AlertFilter,
 }
 
 impl Fleet {
@@ -96,15 +84,8 @@ impl App {
 
     fn alert_filter(&self, query: &AlertQuery) -> AlertFilter {
         let (sensor, site, zone) = (query.sensor.as_deref(), query.site.as_deref(), query.zone.as_deref());
-        AlertFilter {
-            sensors: self.fleet_ref(|fleet| fleet.chosen(sensor, site, zone)),
-            levels: query.levels.clone(),
-            statuses: query.statuses.clone(),
-            engine: query.engine,
-            from: query.from,
-            until: query.until,
-            before: query.before,
-        }
+        let sensors = self.fleet_ref(|fleet| fleet.chosen(sensor, site, zone));
+        AlertFilter { sensors, ..query.filter.clone() }
     }
 
     /// One alert.

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use super::control::Control;
 use super::place::Place;
-use crate::host::process::ask_to_end;
+use crate::host::process::{ask_to_end, memory_bytes};
 
 /// The rights that capturing needs: raw sockets, promiscuous mode, the ring's memory.
 const RIGHTS: &str = "-all,+net_raw,+net_admin,+ipc_lock";
@@ -146,10 +146,7 @@ impl Process {
     /// Memory that it has in use.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or_default();
-        kibibytes.saturating_mul(1024)
+        memory_bytes(self.pid)
     }
 
     /// Cuts its output when it has become long.

@@ -10,6 +10,7 @@ use watchpost_core::evidence::{AlertLevel, AlertStatus};
 use watchpost_core::facts::EngineKind;
 use watchpost_core::id::AlertId;
 use watchpost_core::time::Timestamp;
+use watchpost_store::AlertFilter;
 
 use super::body;
 use super::paging::{Keyed, answer, bad_query, keyed, link};
@@ -56,12 +57,13 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let Query(options) = options.map_err(|error| bad_query(format!("{error}; {UNDERSTOOD}")))?;
     let page = keyed(options.top, options.skip)?;
-    let query = query(&options)?;
+    let mut query = query(&options)?;
     // One more than the page: whether another follows.
     let mut views = web.app.alerts(&query, page.skip, page.top.saturating_add(1)).await?;
     let is_last = !page.cut(&mut views);
     let count = if options.count == Some(true) {
-        Some(web.app.count_alerts(&AlertQuery { before: None, ..query }).await?)
+        query.filter.before = None;
+        Some(web.app.count_alerts(&query).await?)
     } else {
         None
     };
@@ -91,10 +93,6 @@ fn parse(alert: &str) -> Result<AlertId, Problem> {
     alert.parse().map_err(|_| Problem::not_found("such alert; its id begins with alr_"))
 }
 
-const LEVELS: [AlertLevel; 5] =
-    [AlertLevel::Informational, AlertLevel::Low, AlertLevel::Medium, AlertLevel::High, AlertLevel::Critical];
-const ENGINES: [EngineKind; 2] = [EngineKind::Sigma, EngineKind::Suricata];
-
 fn words<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str) -> String {
     all.iter().map(|one| word(*one)).collect::<Vec<_>>().join(", ")
 }
@@ -119,23 +117,22 @@ fn instant(name: &str, text: Option<&String>) -> Result<Option<Timestamp>, Probl
 }
 
 fn query(options: &Options) -> Result<AlertQuery, Problem> {
-    let engine = several("engine", options.engine.as_ref(), &ENGINES, EngineKind::word)?;
+    let engine = several("engine", options.engine.as_ref(), &EngineKind::ALL, EngineKind::word)?;
     let engine = match engine.as_slice() {
         [one] => Some(*one),
         _ => None,
     };
     let before = options.token.as_ref().map(|token| token.parse());
-    Ok(AlertQuery {
-        sensor: options.sensor.clone(),
-        site: options.site.clone(),
-        zone: options.zone.clone(),
-        levels: several("level", options.level.as_ref(), &LEVELS, AlertLevel::word)?,
+    let filter = AlertFilter {
+        sensors: None,
+        levels: several("level", options.level.as_ref(), &AlertLevel::ALL, AlertLevel::word)?,
         statuses: several("status", options.status.as_ref(), &AlertStatus::ALL, AlertStatus::word)?,
         engine,
         from: instant("from", options.from.as_ref())?,
         until: instant("to", options.to.as_ref())?,
         before: before.transpose().map_err(|_| bad_query("$skiptoken is not one that this list gave"))?,
-    })
+    };
+    Ok(AlertQuery { sensor: options.sensor.clone(), site: options.site.clone(), zone: options.zone.clone(), filter })
 }
 
 /// Where the page after the alert `last` is.

@@ -15,15 +15,25 @@ use crate::api::problem::Problem;
 use crate::app::releases::MAX_METADATA_BYTES;
 use crate::auth::browser::{Caller, Web};
 
+/// What is published: of a release or of a rule package.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Publication {
+pub(super) struct Publication {
     /// Files of the author's repository, by name.
     metadata: BTreeMap<String, String>,
     /// The package's name in it.
     target: String,
     #[serde(default)]
     reason: Option<String>,
+}
+
+impl Publication {
+    /// The metadata, the package's name in it, and why.
+    pub(super) async fn read(body: Body) -> Result<(BTreeMap<String, Vec<u8>>, String, Option<String>), Problem> {
+        let wanted: Self = body::json(body, MAX_METADATA_BYTES).await?;
+        let metadata = wanted.metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        Ok((metadata, wanted.target, wanted.reason))
+    }
 }
 
 pub(super) async fn list(State(web): State<Web>) -> Json<Value> {
@@ -36,9 +46,8 @@ pub(super) async fn publish(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let wanted: Publication = body::json(body, MAX_METADATA_BYTES).await?;
-    let metadata = wanted.metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-    let published = web.app.publish(caller.principal(), metadata, &wanted.target, wanted.reason).await?;
+    let (metadata, target, reason) = Publication::read(body).await?;
+    let published = web.app.publish(caller.principal(), metadata, &target, reason).await?;
     let status = if published.was_there { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(write(&web, &published.release))))
 }

@@ -1,7 +1,5 @@
 //! `/rule-packages`, and what is set about them on a sensor.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
@@ -12,22 +10,11 @@ use watchpost_core::content::RulesMode;
 use watchpost_core::time::Timestamp;
 
 use super::body;
+use super::releases::Publication;
 use crate::api::problem::Problem;
 use crate::app::AppError;
-use crate::app::releases::MAX_METADATA_BYTES;
 use crate::app::rules::RulePackageView;
 use crate::auth::browser::{Caller, Web};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Publication {
-    /// Files of the author's repository, by name.
-    metadata: BTreeMap<String, String>,
-    /// The package's name in it.
-    target: String,
-    #[serde(default)]
-    reason: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,9 +44,8 @@ pub(super) async fn publish(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let wanted: Publication = body::json(body, MAX_METADATA_BYTES).await?;
-    let metadata = wanted.metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-    let published = web.app.publish_rules(caller.principal(), metadata, &wanted.target, wanted.reason).await?;
+    let (metadata, target, reason) = Publication::read(body).await?;
+    let published = web.app.publish_rules(caller.principal(), metadata, &target, reason).await?;
     let (package, was_there) = published;
     let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(write(&package))))
