@@ -10,6 +10,7 @@ pub mod folder;
 pub mod founding;
 pub mod gateway;
 pub mod lifecycle;
+mod lingering;
 pub mod metrics;
 pub mod pages;
 mod patience;

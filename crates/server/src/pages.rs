@@ -11,6 +11,7 @@ use crate::api::v1;
 use crate::app::to_its_end;
 use crate::auth::access::Action;
 use crate::auth::browser::{Web, is_safe, security_headers};
+use crate::lingering::{PAUSE, linger};
 
 /// All pages and routes.
 pub fn router(web: &Web) -> Router {
@@ -21,6 +22,7 @@ pub fn router(web: &Web) -> Router {
         .merge(metrics)
         .merge(crate::portal::router(web.clone()))
         .layer(middleware::from_fn(whole))
+        .layer(middleware::from_fn_with_state(PAUSE, linger))
         .layer(middleware::from_fn(operation))
         // Outermost, so that errors written out by the layer below carry the headers too.
         .layer(middleware::from_fn_with_state(web.clone(), security_headers))

@@ -75,7 +75,17 @@ impl HostWatch {
         let processors = read("/proc/stat").and_then(|text| processors(&text));
         let idle = self.processors.zip(processors).and_then(|(before, after)| idle_percent(before, after));
         self.processors = processors.or(self.processors);
-        match idle.map(|percent| percent < kept_free) {
+        self.note_processors(idle.map(|percent| percent < kept_free), now, instant);
+        let free = free_disk_percent(&self.root);
+        let low = u64::from(self.policy.disk_low_percent);
+        note(&mut self.found.disk_low_since, free.map(|percent| percent < low), now);
+        self.found.system.clone_from(&self.system);
+        self.look_through_door(now);
+    }
+
+    /// Processors are too busy, or not, or nobody knows.
+    fn note_processors(&mut self, are_busy: Option<bool>, now: Timestamp, instant: Instant) {
+        match are_busy {
             Some(true) => {
                 // By the steady clock: a busy minute is nothing, however far a stepped clock goes meanwhile.
                 let since = *self.busy_since.get_or_insert(instant);
@@ -85,11 +95,6 @@ impl HostWatch {
             Some(false) => (self.busy_since, self.found.processor_short_since) = (None, None),
             None => {}
         }
-        let free = free_disk_percent(&self.root);
-        let low = u64::from(self.policy.disk_low_percent);
-        note(&mut self.found.disk_low_since, free.map(|percent| percent < low), now);
-        self.found.system.clone_from(&self.system);
-        self.look_through_door(now);
     }
 
     /// Reads what collectors have written down. What has gone stale by the next look is left out then.
@@ -184,6 +189,9 @@ fn percent(part: u64, whole: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_767_571_200_000);
@@ -239,6 +247,56 @@ mod tests {
         }
         // What goes away is told, too.
         assert_eq!((told(&mut watch, 0), told(&mut watch, 29)), (0, 0));
+    }
+
+    #[test]
+    fn busy_processors_are_told_after_five_minutes_of_the_steady_clock() {
+        let start = watchpost_clock::Clock::system().instant();
+        let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
+        let mut told = |seconds: u64, are_busy: Option<bool>| {
+            watch.note_processors(are_busy, later(seconds), start + Duration::from_secs(seconds));
+            watch.found().processor_short_since
+        };
+        assert_eq!(told(0, Some(true)), None);
+        assert_eq!(told(299, Some(true)), None);
+        assert_eq!(told(300, None), None, "what could not be read changes nothing");
+        assert_eq!(told(301, Some(true)), Some(later(301)));
+        assert_eq!(told(400, Some(true)), Some(later(301)));
+        assert_eq!(told(410, Some(false)), None);
+        assert_eq!(told(420, Some(true)), None, "counted anew");
+        // A wall clock that leaps adds no busy minutes.
+        watch.note_processors(Some(true), later(1_000_000), start + Duration::from_secs(500));
+        assert_eq!(watch.found().processor_short_since, None);
+    }
+
+    /// The fault itself: more programs that never rest than the host has processors.
+    #[test]
+    fn programs_that_never_rest_make_the_processors_short() {
+        let start = watchpost_clock::Clock::system().instant();
+        let five_minutes = start + ResourcePolicy::default().processor_short_after;
+        let mut watch = HostWatch::new(Path::new("/"), ResourcePolicy::default());
+        let many = read("/proc/stat").unwrap().lines().filter(|line| line.starts_with("cpu")).count() * 2;
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..many {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            // The first looks may still see the time before.
+            for at in [start, start, five_minutes] {
+                let ticks = |watch: &HostWatch| watch.processors.map_or(0, |seen| seen.all);
+                let (before, wanted) = (ticks(&watch), 50);
+                while read("/proc/stat").and_then(|text| processors(&text)).unwrap().all < before + wanted {
+                    std::thread::yield_now();
+                }
+                watch.look(NOW, at);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(watch.found().processor_short_since, Some(NOW));
     }
 
     #[test]

@@ -167,7 +167,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         word: "processorLimitReached",
         title: "Sensor reached a processor resource limit",
         sensors: Sensors::Identity,
-        trigger: "The host has had less than 15 % of its processor time free for a minute.",
+        trigger: "The host has had less than 15 % of its processor time free for five minutes.",
         description: "Events and packets wait, and may be dropped.",
         remediation: &["Give the host more processors, or spread what it watches over more hosts."],
         commands: &["top -b -n 1 | head -n 15"],
