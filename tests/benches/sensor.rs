@@ -80,6 +80,7 @@ fn host(root: &Path) -> anyhow::Result<PathBuf> {
         logs_path: None,
         engine_user: None,
         delayed: false,
+        proxy: None,
     }
     .write(root)?;
     let settings = json!({ "generation": 1, "settings": { "captureInterfaces": [CAPTURE] } });

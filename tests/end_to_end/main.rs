@@ -1,5 +1,6 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
+mod connection;
 mod demo;
 mod directory;
 mod evidence;

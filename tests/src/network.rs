@@ -5,7 +5,9 @@
 
 use std::io::Write as _;
 use std::process::Command;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -18,6 +20,9 @@ use crate::tools::{self, binary};
 const SENSOR: &str = "PLANT1";
 /// The releases and rule packages.
 const VERSION: &str = "2.254.1.0";
+/// How long the engine may take to count what it saw, and how often it is asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Disks of the control plane and of the host, in MiB.
 const DISK: u32 = 1_024;
 
@@ -147,10 +152,20 @@ async fn detects(play: &mut Play) -> anyhow::Result<()> {
     let kept = captures.iter().filter(|file| file["bytes"].as_u64() > Some(24)).count();
     anyhow::ensure!(kept > 0, "no packets were kept: {captures:?}");
     play.note("kept on the sensor", json!({ "timeline": timeline, "captures": captures }));
-    let counted = engine(&play.site, &json!({ "command": "iface-stat", "arguments": { "iface": CAPTURE } }))?;
-    anyhow::ensure!(counted["message"]["pkts"].as_u64() > Some(0), "Suricata counted no packet: {counted}");
+    let counted = tokio::time::timeout(PATIENCE, counted(&play.site)).await.context("Suricata counts no packet")??;
     play.note("engine counted", counted);
     Ok(())
+}
+
+/// What Suricata has counted on its interface, once its capture threads have told it: they do so about once a second.
+async fn counted(site: &Site) -> anyhow::Result<Value> {
+    loop {
+        let counted = engine(site, &json!({ "command": "iface-stat", "arguments": { "iface": CAPTURE } }))?;
+        if counted["message"]["pkts"].as_u64() > Some(0) {
+            return Ok(counted);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// A package that is whole is loaded; a broken one is refused, said, and leaves the engine as it was.

@@ -23,6 +23,27 @@ pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
+/// A port of the loopback that nobody listens on.
+///
+/// # Errors
+/// When the system has none.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Waits until somebody listens on a port of the loopback.
+///
+/// # Errors
+/// When nobody does within ten seconds.
+pub async fn until_open(port: u16) -> anyhow::Result<()> {
+    let asking = async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.context("nobody listens")
+}
+
 /// Runs a command to its end and gives its standard output.
 ///
 /// # Errors

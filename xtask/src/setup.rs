@@ -34,6 +34,7 @@ const PACKAGES: &[(&str, Seen)] = &[
     ("samba-vfs-modules", Seen::Command(&["dpkg-query", "--show", "samba-vfs-modules"])),
     ("smbclient", Seen::File("/usr/bin/smbclient")),
     ("tcpreplay", Seen::File("/usr/bin/tcpreplay")),
+    ("tinyproxy-bin", Seen::File("/usr/bin/tinyproxy")),
     ("util-linux", Seen::Command(&["setpriv", "--version"])),
     ("winbind", Seen::File("/usr/sbin/winbindd")),
     ("python3-venv", Seen::Command(&["python3", "-c", "import ensurepip, venv"])),

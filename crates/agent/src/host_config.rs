@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy_config::ProxyConfig;
+
 /// The largest `updater.json` that is read.
 const FILE_LIMIT: u64 = 64 * 1024;
 
@@ -45,6 +47,9 @@ pub struct HostConfig {
     /// Whether this sensor asks for the delayed ring.
     #[serde(default)]
     pub delayed: bool,
+    /// The proxy on the way to the gateway.
+    #[serde(default)]
+    pub proxy: Option<ProxyConfig>,
 }
 
 /// Why the host's settings could not be read or written.
@@ -111,8 +116,8 @@ impl HostConfig {
     }
 }
 
-/// Temporary file, fsync, rename, fsync of the folder.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Temporary file for its owner alone, fsync, rename, fsync of the folder.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
@@ -122,26 +127,29 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// The settings of some host.
+#[cfg(test)]
+pub(crate) fn sample() -> HostConfig {
+    HostConfig {
+        name: "dc1".into(),
+        sensor_type: "domainControllerIntegrated".into(),
+        domain: Some("lab.test".into()),
+        site: None,
+        zone: None,
+        server: "127.0.0.1:8443".into(),
+        server_key_sha256: "00".repeat(32),
+        director_root_sha256: "11".repeat(32),
+        audit_log: Some("/var/log/samba/audit.json".into()),
+        logs_path: None,
+        engine_user: None,
+        delayed: false,
+        proxy: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sample() -> HostConfig {
-        HostConfig {
-            name: "dc1".into(),
-            sensor_type: "domainControllerIntegrated".into(),
-            domain: Some("lab.test".into()),
-            site: None,
-            zone: None,
-            server: "127.0.0.1:8443".into(),
-            server_key_sha256: "00".repeat(32),
-            director_root_sha256: "11".repeat(32),
-            audit_log: Some("/var/log/samba/audit.json".into()),
-            logs_path: None,
-            engine_user: None,
-            delayed: false,
-        }
-    }
 
     #[test]
     fn what_is_written_is_read_back() {

@@ -1,13 +1,17 @@
 //! What runs on a sensor host: the updater and the sensor.
 
+pub mod connection_check;
+pub mod documented;
 pub mod engine;
 pub mod evidence;
 pub mod host;
 pub mod host_config;
 pub mod identity;
 pub mod local;
+pub mod proxy_config;
 pub mod rules;
 pub mod sensor;
 pub mod setup;
 pub mod transport;
+pub mod uninstall;
 pub mod updater;

@@ -20,7 +20,8 @@ use crate::host::disk::{Disk, read_limited};
 use crate::host::facts;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::{IdentityError, Slots};
-use crate::transport::{Client, Timeouts, TransportError};
+use crate::proxy_config::{ProxyConfig, ProxyConfigError, keep_password};
+use crate::transport::{Client, Credentials, Proxy, Timeouts, TransportError};
 use crate::updater::{Installation, Layout, VersionError};
 
 /// The user that the packet engine runs as where setup may make one.
@@ -84,6 +85,10 @@ pub struct Setup {
     pub engine_user: Option<String>,
     /// Whether it asks for the delayed ring.
     pub delayed: bool,
+    /// The proxy on the way to the server, `http://host:port`.
+    pub proxy_url: Option<String>,
+    /// Who this host is to the proxy.
+    pub proxy_credentials: Option<Credentials>,
 }
 
 /// Why a host is not set up.
@@ -109,6 +114,9 @@ pub enum SetupError {
     /// A sensor that stands on what it watches has no audit log.
     #[error("a sensor of type {0} follows an audit log: name it with --audit-log")]
     NoAuditLog(String),
+    /// The proxy cannot be used, or its password not kept.
+    #[error("the proxy is not set")]
+    Proxy(#[from] ProxyConfigError),
     /// The host's folders cannot be made.
     #[error("the host's folders cannot be made")]
     Folders(#[from] VersionError),
@@ -154,13 +162,17 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     }
     let key = read_key(&setup.key)?;
     let server = server_address(&setup.server)?;
+    let proxy_url = setup.proxy_url.as_deref();
+    let proxy = proxy_url.map(|url| Proxy::new(url, setup.proxy_credentials.as_ref())).transpose();
+    let proxy = proxy.map_err(ProxyConfigError::Proxy)?;
     let image_root = read_needed("the image root", &setup.image_root, IMAGE_ROOT_BYTES)?;
     let layout = Layout::new(&absolute(&setup.root)?);
     let disk = Disk::default();
     Installation::new(&layout, disk.clone()).versions.make_folders()?;
     let_engine_pass(layout.root())?;
     let identity = Slots::of_host(layout.root()).read_or_make_cur(clock.now())?;
-    let client = Client::new(&server, key.server_key, &identity, Timeouts::default()).map_err(SetupError::Enroll)?;
+    let client = Client::through(proxy, &server, key.server_key, &identity, Timeouts::default());
+    let client = client.map_err(SetupError::Enroll)?;
     let request = EnrollRequest {
         enrolment_id: enrolment_id(&identity.pin()),
         secret: *key.secret.bytes(),
@@ -192,7 +204,12 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         logs_path: setup.logs_path.as_deref().map(absolute).transpose()?,
         engine_user: setup.engine_user.clone().or_else(own_engine_user),
         delayed: setup.delayed,
+        proxy: proxy_url.map(|url| ProxyConfig {
+            url: url.to_owned(),
+            user_name: setup.proxy_credentials.as_ref().map(|who| who.user_name.clone()),
+        }),
     };
+    keep_password(layout.root(), setup.proxy_credentials.as_ref())?;
     // Last: a host with settings is a host that is set up.
     config.write(layout.root())?;
     Ok(reply.sensor_id)

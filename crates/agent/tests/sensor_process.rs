@@ -54,6 +54,7 @@ impl Host {
             logs_path: None,
             engine_user: None,
             delayed: false,
+            proxy: None,
         };
         config.write(host.root()).unwrap();
         fs::create_dir_all(host.release().join("rules")).unwrap();

@@ -43,10 +43,12 @@ pub enum SettingsError {
         limit: usize,
     },
     /// Not the name of an interface.
-    #[error("“{0}” is no interface name: write 1 to {MAX_INTERFACE_NAME} letters, digits, “.”, “_”, “-”, such as eth1")]
+    #[error(
+        "“{0:.64}” is no interface name: write 1 to {MAX_INTERFACE_NAME} letters, digits, “.”, “_”, “-”, such as eth1"
+    )]
     Interface(String),
     /// Not a network.
-    #[error("“{0}” is no network: write it as address and prefix length, such as 10.0.0.0/8 or fd00::/8")]
+    #[error("“{0:.64}” is no network: write it as address and prefix length, such as 10.0.0.0/8 or fd00::/8")]
     Network(String),
 }
 

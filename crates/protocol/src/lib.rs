@@ -10,6 +10,7 @@ mod evidence;
 mod fields;
 pub mod limits;
 pub mod paths;
+mod ping;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use code::Code;
 pub use enroll::{EnrollReply, EnrollRequest};
 pub use error::{ErrorReply, WireError};
 pub use evidence::{EvidenceReply, EvidenceRequest};
+pub use ping::PingReply;
 pub use sync::{SyncReply, SyncRequest};
 
 /// The version of the protocol this build speaks; it travels in every request.

@@ -6,6 +6,8 @@ use crate::limits::TARGET_NAME_CHARS;
 pub const ENROLL: &str = "/v1/enroll";
 /// Check-in.
 pub const SYNC: &str = "/v1/sync";
+/// What time it is, and whether the server knows who asks.
+pub const PING: &str = "/v1/ping";
 /// Evidence: alerts and devices.
 pub const EVIDENCE: &str = "/v1/evidence";
 /// Metadata of the image repository; a file name follows.

@@ -221,6 +221,15 @@ pub struct EvidenceReply {
     pub taken_through: u64,
 }
 
+/// See [`crate::PingReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PingReply {
+    #[prost(int64, tag = "1")]
+    pub server_time_ms: i64,
+    #[prost(bool, tag = "2")]
+    pub is_enrolled: bool,
+}
+
 /// See [`watchpost_core::sync::TargetRef`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TargetRef {

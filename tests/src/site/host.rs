@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use rustix::process::Signal;
+use watchpost_agent::host_config::HostConfig;
 use watchpost_clock::Stepper;
 
 use super::{HOST_PARTY, Site, text};
@@ -84,6 +85,42 @@ impl Site {
         Stepper::create(&folder, self.stepper.now().since(wall.now()) + by)?.expect(HOST_PARTY)?;
         let root = text(&self.host());
         self.start_under("watchpost-updater", &["run", "--root", &root], HOST_PARTY, &text(&folder))
+    }
+
+    /// Has the updater end as its service manager does, and waits until it has. Its sensor ends with it.
+    ///
+    /// # Errors
+    /// When none runs, or the clock cannot be told.
+    pub fn stop_host(&mut self) -> anyhow::Result<()> {
+        let pid = self.host_pid().context("no updater runs")?;
+        tools::signal(pid, Signal::TERM);
+        for mut host in self.processes.drain(1..) {
+            host.wait()?;
+        }
+        self.waits_for_nothing(SENSOR_PARTY)?;
+        self.waits_for_nothing(HOST_PARTY)
+    }
+
+    /// The gateway's port.
+    #[must_use]
+    pub fn gateway_port(&self) -> u16 {
+        self.gateway.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// Hosts that are set up from here on call the gateway by this name.
+    pub fn call_gateway(&mut self, name: &str) {
+        self.gateway = format!("{name}:{}", self.gateway_port());
+    }
+
+    /// Has the host's settings name another server; gives the one they named.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    pub fn point_host_at(&self, server: &str) -> anyhow::Result<String> {
+        let mut config = HostConfig::read(&self.host())?;
+        let before = std::mem::replace(&mut config.server, server.to_owned());
+        config.write(&self.host())?;
+        Ok(before)
     }
 
     /// Waits until this much time has passed here.

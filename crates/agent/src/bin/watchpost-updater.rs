@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueEnum};
+use watchpost_agent::connection_check::{CheckError, Finding, Verdict, check};
+use watchpost_agent::documented::translate;
+use watchpost_agent::proxy_config;
 use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
+use watchpost_agent::transport::{Credentials, Timeouts};
+use watchpost_agent::uninstall::{UninstallError, uninstall};
 use watchpost_agent::updater::{HostStatus, Options, StatusError, in_one_line, run, status};
 use watchpost_clock::Clock;
 
@@ -50,6 +55,70 @@ enum Verb {
         #[arg(long)]
         output: Option<Output>,
     },
+    /// Says what stands between this host and its server: name, proxy, TLS, clock, or nothing.
+    #[command(
+        after_help = "Exit code: 0 all is right, 3 refused (by the server or the proxy), 4 not set up, 1 anything else.\n\
+        Example: watchpost-updater check-connection --root /var/lib/watchpost"
+    )]
+    CheckConnection {
+        /// The host's folder.
+        #[arg(long)]
+        root: PathBuf,
+        /// How to print; a table on a terminal, else JSON.
+        #[arg(long)]
+        output: Option<Output>,
+    },
+    /// Sets or clears the proxy on the way to the server; the service takes it at its next start.
+    #[command(group(ArgGroup::new("way").required(true).args(["clear", "proxy_url"])))]
+    #[command(
+        after_help = "Example: watchpost-updater proxy --root /var/lib/watchpost --proxy-url http://proxy.example:3128"
+    )]
+    Proxy {
+        /// The host's folder.
+        #[arg(long)]
+        root: PathBuf,
+        /// Go to the server without a proxy.
+        #[arg(long, conflicts_with_all = ["proxy_url", "proxy_user_name", "proxy_user_password_file"])]
+        clear: bool,
+        #[command(flatten)]
+        proxy: ProxyArguments,
+    },
+    /// Takes the product off this host; what somebody else put into its folder stays.
+    #[command(after_help = "Example: watchpost-updater uninstall --root /var/lib/watchpost --quiet")]
+    Uninstall {
+        /// The host's folder.
+        #[arg(long, visible_alias = "installation-path")]
+        root: PathBuf,
+        /// Print nothing but errors.
+        #[arg(long)]
+        quiet: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct ProxyArguments {
+    /// The HTTP proxy on the way to the server, http://host:port.
+    #[arg(long, value_name = "URL")]
+    proxy_url: Option<String>,
+    /// Who this host is to the proxy; a domain may stand in it.
+    #[arg(long, value_name = "NAME", requires = "proxy_url")]
+    proxy_user_name: Option<String>,
+    /// A file with the password for the proxy.
+    #[arg(long, value_name = "FILE", requires = "proxy_user_name")]
+    proxy_user_password_file: Option<PathBuf>,
+    /// The password itself, for scripts that have it so; everybody on the host can read it while the command runs.
+    #[arg(long, hide = true, requires = "proxy_user_name", conflicts_with = "proxy_user_password_file")]
+    proxy_user_password: Option<String>,
+}
+
+impl ProxyArguments {
+    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        let password = match &self.proxy_user_password_file {
+            Some(path) => Some(proxy_config::read_password(path)?),
+            None => self.proxy_user_password.clone(),
+        };
+        Ok(proxy_config::credentials(self.proxy_user_name.clone(), password)?)
+    }
 }
 
 #[derive(clap::Args)]
@@ -98,8 +167,11 @@ struct SetupArguments {
     #[arg(long, value_name = "USER")]
     engine_user: Option<String>,
     /// Take updates 72 hours after the others.
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", action = ArgAction::Set)]
     delayed_update: bool,
+    #[command(flatten)]
+    proxy: ProxyArguments,
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -127,11 +199,11 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(translate(std::env::args_os()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("the service cannot start").and_then(|runtime| runtime.block_on(act(arguments.verb)));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("watchpost-updater: {}", in_one_line(error.as_ref()));
             ExitCode::from(exit_code(&error))
@@ -140,8 +212,11 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let is_refusal = error.downcast_ref::<SetupError>().is_some_and(SetupError::is_refusal);
-    let is_absent = error.downcast_ref::<StatusError>().is_some_and(|e| matches!(e, StatusError::NoHost(_)));
+    let is_refusal = error.downcast_ref::<SetupError>().is_some_and(SetupError::is_refusal)
+        || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::Running(_)));
+    let is_absent = error.downcast_ref::<StatusError>().is_some_and(|e| matches!(e, StatusError::NoHost(_)))
+        || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::NoHost(_)))
+        || error.downcast_ref::<CheckError>().is_some_and(|e| matches!(e, CheckError::Config(_)));
     if is_refusal {
         REFUSED
     } else if is_absent {
@@ -151,25 +226,62 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-async fn act(verb: Verb) -> anyhow::Result<()> {
+async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Setup(arguments) => set_host_up(*arguments).await,
+        Verb::Setup(arguments) => set_host_up(*arguments).await?,
         #[cfg(feature = "demo-clock")]
         Verb::Run { root, clock } => {
             let sensor_arguments = clock.for_the_sensor();
-            Ok(run(Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments }).await?)
+            run(Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments }).await?;
         }
         #[cfg(not(feature = "demo-clock"))]
         Verb::Run { root } => {
             let root = std::path::absolute(root)?;
-            Ok(run(Options { root, clock: Clock::system(), sensor_arguments: Vec::new() }).await?)
+            run(Options { root, clock: Clock::system(), sensor_arguments: Vec::new() }).await?;
         }
-        Verb::Status { root, output } => {
-            let status = status(&root).await?;
-            let is_table = output.map_or_else(|| std::io::stdout().is_terminal(), |output| output == Output::Table);
-            print_status(&status, is_table)
+        Verb::Status { root, output } => print_status(&status(&root).await?, is_table(output))?,
+        Verb::CheckConnection { root, output } => {
+            let finding = check(&root, &Clock::system(), Timeouts::default()).await?;
+            return print_finding(&finding, is_table(output));
+        }
+        Verb::Proxy { root, clear: _, proxy } => {
+            let credentials = proxy.credentials()?;
+            proxy_config::set_proxy(&root, proxy.proxy_url.as_deref(), credentials.as_ref())?;
+        }
+        Verb::Uninstall { root, quiet } => {
+            let left = uninstall(&root)?;
+            if !quiet {
+                println!("Watchpost is gone from {}", root.display());
+                left.iter().for_each(|path| println!("left, because it is not ours: {}", path.display()));
+            }
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_table(output: Option<Output>) -> bool {
+    output.map_or_else(|| std::io::stdout().is_terminal(), |output| output == Output::Table)
+}
+
+/// Prints what a check of the connection came to, and says with which code to end.
+fn print_finding(finding: &Finding, is_table: bool) -> anyhow::Result<ExitCode> {
+    if is_table {
+        let verdict = serde_json::to_value(finding.verdict)?;
+        println!("server    {}", finding.server);
+        println!("proxy     {}", finding.proxy.as_deref().unwrap_or("none"));
+        if let Some(ahead) = finding.clock_ahead_seconds {
+            println!("clock     {ahead} s ahead of the server's");
+        }
+        println!("verdict   {}", verdict.as_str().unwrap_or_default());
+        println!("          {}", finding.message);
+    } else {
+        println!("{}", serde_json::to_string_pretty(finding)?);
+    }
+    Ok(match finding.verdict {
+        Verdict::Ok => ExitCode::SUCCESS,
+        verdict if verdict.is_refusal() => ExitCode::from(REFUSED),
+        _ => ExitCode::from(FAILED),
+    })
 }
 
 async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
@@ -182,6 +294,7 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         (None, Some(path)) => KeySource::File(path),
         (None, None) => anyhow::bail!("name an access key: --access-key or --access-key-file"),
     };
+    let proxy_credentials = arguments.proxy.credentials()?;
     let setup = Setup {
         root: arguments.root,
         server: arguments.server,
@@ -197,6 +310,8 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         logs_path: arguments.logs_path,
         engine_user: arguments.engine_user,
         delayed: arguments.delayed_update,
+        proxy_url: arguments.proxy.proxy_url,
+        proxy_credentials,
     };
     let sensor = set_up(&setup, &clock).await?;
     if !arguments.quiet {

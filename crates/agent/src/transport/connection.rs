@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Timeouts, TransportError};
+use super::{Proxy, Timeouts, TransportError};
 
 /// Bytes of a reply's head, and of the read buffer of a connection.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -33,19 +33,25 @@ pub(super) struct Connector {
     pub(super) server: String,
     name: ServerName<'static>,
     tls: TlsConnector,
+    proxy: Option<Proxy>,
     pub(super) timeouts: Timeouts,
     idle: Mutex<Option<Sender>>,
 }
 
 impl Connector {
-    pub(super) fn new(server: &str, config: rustls::ClientConfig, timeouts: Timeouts) -> Result<Self, TransportError> {
+    pub(super) fn new(
+        proxy: Option<Proxy>,
+        server: &str,
+        config: rustls::ClientConfig,
+        timeouts: Timeouts,
+    ) -> Result<Self, TransportError> {
         let wrong = || TransportError::Address(server.to_owned());
         let (host, port) = server.rsplit_once(':').ok_or_else(wrong)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
         let port = port.parse().map_err(|_| wrong())?;
         let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
         let tls = TlsConnector::from(Arc::new(config));
-        Ok(Self { host, port, server: server.to_owned(), name, tls, timeouts, idle: Mutex::new(None) })
+        Ok(Self { host, port, server: server.to_owned(), name, tls, proxy, timeouts, idle: Mutex::new(None) })
     }
 
     /// Sends a request and waits for the head of its answer. A kept-alive connection that turns out to be closed is
@@ -105,16 +111,13 @@ impl Connector {
     }
 
     async fn reach(&self) -> Result<TcpStream, TransportError> {
-        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let addresses = lookup.map_err(|source| TransportError::Dns { host: self.host.clone(), source })?;
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses.take(ADDRESSES) {
-            match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(TransportError::Connect { server: self.server.clone(), source: last })
+        let Some(proxy) = &self.proxy else {
+            let failed = |source| TransportError::Connect { server: self.server.clone(), source };
+            return open(&self.host, self.port).await?.map_err(failed);
+        };
+        let failed = |source| TransportError::ProxyUnreachable { proxy: proxy.to_string(), source };
+        let stream = open(&proxy.host, proxy.port).await?.map_err(failed)?;
+        proxy.open(stream, &self.server).await
     }
 
     /// Reads a whole body of at most `limit` bytes.
@@ -138,6 +141,20 @@ impl Connector {
         };
         within(doing, self.timeouts.reply, read).await?
     }
+}
+
+/// A connection to the first address of `host` that answers; else what the system said about the last one.
+async fn open(host: &str, port: u16) -> Result<io::Result<TcpStream>, TransportError> {
+    let lookup = tokio::net::lookup_host((host, port)).await;
+    let addresses = lookup.map_err(|source| TransportError::Dns { host: host.to_owned(), source })?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses.take(ADDRESSES) {
+        match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => return Ok(Ok(stream)),
+            Err(error) => last = error,
+        }
+    }
+    Ok(Err(last))
 }
 
 /// Real time: a socket's patience has nothing to do with the clock that decides.

@@ -4,7 +4,10 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use watchpost_protocol::{Code, WireError};
+
+use super::tls::MadeByOthers;
 
 /// Why a request to the server failed. Every request may be repeated; none is half done on the server.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +36,69 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
-    /// Somebody answers with a key that the access key does not name: interception, or another server.
+    /// No connection to the proxy.
+    #[error("no connection to the proxy {proxy}; check its address and that it runs")]
+    ProxyUnreachable {
+        /// The proxy.
+        proxy: String,
+        /// What the system said about the last address that was tried.
+        #[source]
+        source: io::Error,
+    },
+    /// The proxy wants credentials, or other ones.
+    #[error("the proxy {proxy} {}", if *had_some {
+        "refuses the user name and password it was given; correct them with `watchpost-updater proxy`"
+    } else {
+        "wants a user name and a password; give them with `watchpost-updater proxy`"
+    })]
+    ProxyAuthentication {
+        /// The proxy.
+        proxy: String,
+        /// Whether it was given any.
+        had_some: bool,
+    },
+    /// The proxy opens no way to the server.
     #[error(
-        "{server} is not the server this host was told to trust: its key is another one; the connection is intercepted, \
-         or the host needs a new access key"
+        "the proxy {proxy} answers {status} and opens no way to the server; have it allow CONNECT to its name and port"
+    )]
+    ProxyRefused {
+        /// The proxy.
+        proxy: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// What answers at the proxy's address is none.
+    #[error("what answers at {proxy} is no HTTP proxy; check the address")]
+    ProxyGarbage {
+        /// The proxy.
+        proxy: String,
+        /// Where reading its answer failed.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+    /// Somebody answers with a key that the access key does not name, self-signed: another server.
+    #[error(
+        "{server} is not the server this host was told to trust: its key is another one; if the server was set up anew, \
+         the host needs a new access key"
     )]
     Untrusted {
+        /// The server.
+        server: String,
+    },
+    /// Somebody between answers with a certificate that an authority made: a proxy or firewall that opens TLS.
+    #[error(
+        "the connection to {server} is intercepted: its certificate was made by “{issuer}”; exempt {server} from TLS \
+         inspection"
+    )]
+    Intercepted {
+        /// The server.
+        server: String,
+        /// Who made the certificate, as it says itself.
+        issuer: String,
+    },
+    /// The server, or who stands between, speaks no TLS 1.3.
+    #[error("{server} speaks no TLS 1.3; whatever stands between this host and the server has to let it pass")]
+    TlsTooOld {
         /// The server.
         server: String,
     },
@@ -114,7 +174,7 @@ impl TransportError {
     /// Whether the connection broke or fell silent, so that going on where it stopped makes sense.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Timeout { .. } | Self::Connect { .. })
+        matches!(self, Self::Lost { .. } | Self::Timeout { .. } | Self::Connect { .. } | Self::ProxyUnreachable { .. })
     }
 
     pub(super) fn garbage(what: &'static str) -> Self {
@@ -129,7 +189,14 @@ impl TransportError {
     pub(super) fn handshake(server: &str, source: io::Error) -> Self {
         let server = server.to_owned();
         match tls_error(&source) {
-            Some(rustls::Error::InvalidCertificate(_)) => Self::Untrusted { server },
+            Some(rustls::Error::InvalidCertificate(why)) => match issuer(why) {
+                Some(issuer) => Self::Intercepted { server, issuer },
+                None => Self::Untrusted { server },
+            },
+            Some(
+                rustls::Error::PeerIncompatible(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig)
+                | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion),
+            ) => Self::TlsTooOld { server },
             Some(_) | None => Self::Tls { server, source },
         }
     }
@@ -147,6 +214,12 @@ impl TransportError {
         }
         Self::Lost { doing, source: Box::new(source) }
     }
+}
+
+/// Who made the certificate that is not the server's own.
+fn issuer(why: &CertificateError) -> Option<String> {
+    let CertificateError::Other(other) = why else { return None };
+    other.0.downcast_ref::<MadeByOthers>().map(|made| made.issuer.clone())
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

@@ -5,8 +5,9 @@
 mod connection;
 mod download;
 mod error;
+mod proxy;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
 use std::sync::Arc;
@@ -21,13 +22,14 @@ use watchpost_core::facts::Measurements;
 use watchpost_core::sync::Report;
 use watchpost_protocol::limits::REPLY_BYTES;
 use watchpost_protocol::{
-    Code, EnrollReply, EnrollRequest, ErrorReply, EvidenceReply, EvidenceRequest, SyncReply, SyncRequest,
+    Code, EnrollReply, EnrollRequest, ErrorReply, EvidenceReply, EvidenceRequest, PingReply, SyncReply, SyncRequest,
     limits::COME_BACK_AFTER, paths,
 };
 
 use self::connection::Connector;
 pub use self::download::Sink;
 pub use self::error::TransportError;
+pub use self::proxy::{Credentials, Proxy, ProxyError};
 use crate::identity::Identity;
 
 /// How patient a host is with its server, in real time.
@@ -71,7 +73,32 @@ impl Client {
         identity: &Identity,
         timeouts: Timeouts,
     ) -> Result<Self, TransportError> {
-        Ok(Self(Arc::new(Connector::new(server, tls::config(server_key, identity)?, timeouts)?)))
+        Self::through(None, server, server_key, identity, timeouts)
+    }
+
+    /// The same through a proxy, if there is one.
+    ///
+    /// # Errors
+    /// When the address or the identity cannot be used.
+    pub fn through(
+        proxy: Option<Proxy>,
+        server: &str,
+        server_key: [u8; 32],
+        identity: &Identity,
+        timeouts: Timeouts,
+    ) -> Result<Self, TransportError> {
+        Ok(Self(Arc::new(Connector::new(proxy, server, tls::config(server_key, identity)?, timeouts)?)))
+    }
+
+    /// Asks what time it is there and whether this host is known. Changes nothing.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn ping(&self) -> Result<PingReply, TransportError> {
+        let doing = "asking for the time";
+        let request = self.request(Method::GET, paths::PING, Bytes::new(), None)?;
+        let bytes = self.answer(doing, request).await?;
+        PingReply::from_bytes(&bytes).map_err(TransportError::unreadable)
     }
 
     /// Enrols this host. Safe to repeat with the same identity and the same enrolment id.
@@ -121,6 +148,11 @@ impl Client {
 
     async fn post(&self, doing: &'static str, path: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let request = self.request(Method::POST, path, message.into(), None)?;
+        self.answer(doing, request).await
+    }
+
+    /// The message that answers a request.
+    async fn answer(&self, doing: &'static str, request: Request<Full<Bytes>>) -> Result<Vec<u8>, TransportError> {
         let (response, sender) = self.0.exchange(doing, || request.clone()).await?;
         let (head, mut body) = response.into_parts();
         if head.status != StatusCode::OK {

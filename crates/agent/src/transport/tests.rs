@@ -20,20 +20,20 @@ const NOW: Timestamp = Timestamp::from_millis(1_767_571_200_000);
 const LENGTH: u64 = 1000;
 
 /// What the server does on one connection: these answers, one per request, and then this end.
-struct Script {
-    answers: Vec<Vec<u8>>,
-    then: End,
+pub(crate) struct Script {
+    pub(crate) answers: Vec<Vec<u8>>,
+    pub(crate) then: End,
 }
 
-enum End {
+pub(crate) enum End {
     Close,
     Hang,
 }
 
 /// A server that follows its scripts, one per connection, and remembers the requests.
-struct Double {
-    address: String,
-    key_hash: [u8; 32],
+pub(crate) struct Double {
+    pub(crate) address: String,
+    pub(crate) key_hash: [u8; 32],
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<usize>>,
 }
@@ -46,12 +46,12 @@ fn certificate() -> (rcgen::CertifiedKey<rcgen::KeyPair>, [u8; 32]) {
     (made, hash)
 }
 
-async fn double(versions: &[&'static rustls::SupportedProtocolVersion], scripts: Vec<Script>) -> Double {
+pub(crate) async fn double(versions: &[&'static rustls::SupportedProtocolVersion], scripts: Vec<Script>) -> Double {
     let (made, key_hash) = certificate();
     serve(versions, (made.cert.der().clone(), made.signing_key.serialize_der()), key_hash, scripts).await
 }
 
-async fn serve(
+pub(crate) async fn serve(
     versions: &[&'static rustls::SupportedProtocolVersion],
     (certificate, key): (CertificateDer<'static>, Vec<u8>),
     key_hash: [u8; 32],
@@ -130,13 +130,13 @@ async fn sync_against(answer: Vec<u8>, then: End) -> Result<SyncReply, Transport
     client.sync(&Report::default(), &Measurements::default()).await
 }
 
-fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }
 
-const PROTOBUF: &str = "content-type: application/x-protobuf\r\n";
+pub(crate) const PROTOBUF: &str = "content-type: application/x-protobuf\r\n";
 
 fn good() -> Vec<u8> {
     let reply = SyncReply {
@@ -178,7 +178,7 @@ async fn an_old_tls_no_tls_and_no_server_are_told_apart() {
         .sync(&Report::default(), &Measurements::default())
         .await
         .unwrap_err();
-    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
+    assert!(matches!(error, TransportError::TlsTooOld { .. }), "{error:?}");
 
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = plain.local_addr().unwrap().to_string();

@@ -10,7 +10,9 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs as pro
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerIncompatible, SignatureScheme,
+};
 
 use super::TransportError;
 use crate::identity::Identity;
@@ -29,6 +31,30 @@ pub(super) fn config(server_key: [u8; 32], identity: &Identity) -> Result<Client
         .with_client_cert_resolver(client);
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// Longest name of an issuer that is repeated, in characters.
+const MAX_ISSUER: usize = 100;
+
+/// A certificate that is not the server's, made by somebody other than who presents it.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate was made by {issuer}")]
+pub(super) struct MadeByOthers {
+    /// As the certificate says; nothing about it is verified.
+    pub(super) issuer: String,
+}
+
+/// A gateway signs its certificate itself. One that an authority signed comes from something that opens TLS on the way.
+fn not_pinned(end_entity: &CertificateDer<'_>) -> CertificateError {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(end_entity) else {
+        return CertificateError::ApplicationVerificationFailure;
+    };
+    if certificate.issuer() == certificate.subject() {
+        return CertificateError::ApplicationVerificationFailure;
+    }
+    let issuer = certificate.issuer().to_string();
+    let issuer = issuer.chars().filter(|c| !c.is_control()).take(MAX_ISSUER).collect();
+    CertificateError::Other(OtherError(Arc::new(MadeByOthers { issuer })))
 }
 
 /// Trusts the one public key that the access key named. Names, issuers and dates of its certificate say nothing.
@@ -50,7 +76,7 @@ impl ServerCertVerifier for PinnedServer {
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
         verify_slices_are_equal(digest(&SHA256, &key).as_ref(), &self.server_key)
             .map(|()| ServerCertVerified::assertion())
-            .map_err(|_| CertificateError::ApplicationVerificationFailure.into())
+            .map_err(|_| not_pinned(end_entity).into())
     }
 
     fn verify_tls12_signature(

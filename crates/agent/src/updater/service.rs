@@ -27,6 +27,7 @@ use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::{IdentityError, Slot, Slots};
+use crate::proxy_config::{ProxyConfigError, proxy_of};
 use crate::rules::Rules;
 use crate::transport::{Client, Timeouts, TransportError};
 
@@ -65,6 +66,9 @@ pub enum ServiceError {
     /// The server's address cannot be used.
     #[error("the connection to the server cannot be set up")]
     Transport(#[from] TransportError),
+    /// The proxy of the settings cannot be used.
+    #[error("the proxy of the host's settings cannot be used; set it with `watchpost-updater proxy`")]
+    Proxy(#[from] ProxyConfigError),
     /// Another updater runs.
     #[error("another updater runs for {0}; there can be only one")]
     Running(PathBuf),
@@ -91,7 +95,8 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| ServiceError::Hash("server key"))?;
     let director_root: Sha256Hex =
         config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
-    let client = Client::new(&config.server, server_key, &identity, Timeouts::default())?;
+    let proxy = proxy_of(&options.root, &config)?;
+    let client = Client::through(proxy, &config.server, server_key, &identity, Timeouts::default())?;
     let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
     tracing::info!(server = config.server, name = config.name, "the updater runs");
     loop {

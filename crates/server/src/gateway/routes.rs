@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use watchpost_core::id::SensorId;
 use watchpost_protocol::limits::REQUEST_BYTES;
 use watchpost_protocol::{
-    Code, EnrollReply, EnrollRequest, EvidenceReply, EvidenceRequest, SyncReply, SyncRequest, paths,
+    Code, EnrollReply, EnrollRequest, EvidenceReply, EvidenceRequest, PingReply, SyncReply, SyncRequest, paths,
 };
 
 use super::reply::{Body, Refusal, message};
@@ -44,6 +44,13 @@ impl Gateway {
         let is_post = head.method == Method::POST;
         if path == paths::ENROLL {
             return if is_post { Box::pin(self.enroll(&body, pin, peer)).await } else { Err(wrong_method()) };
+        }
+        if path == paths::PING {
+            if head.method != Method::GET {
+                return Err(wrong_method());
+            }
+            let is_enrolled = self.app.sensor_by_pin(&pin).is_some();
+            return Ok(message(PingReply { server_time: self.clock.now(), is_enrolled }.to_bytes()));
         }
         // Looked up for each request, never remembered: a revoked sensor ends here on a live connection.
         let sensor = self.app.sensor_by_pin(&pin).ok_or_else(unknown_sensor)?;

@@ -76,6 +76,8 @@ impl World {
             logs_path: None,
             engine_user: None,
             delayed: false,
+            proxy_url: None,
+            proxy_credentials: None,
         }
     }
 

@@ -1,0 +1,178 @@
+//! `watchpost-updater check-connection`: what stands between this host and its server, by a word of its own.
+//!
+//! Asks one question that changes nothing on the server, over the way that every other request takes.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use watchpost_clock::Clock;
+use watchpost_core::policy::HealthPolicy;
+use watchpost_core::time::Timestamp;
+use watchpost_protocol::{Code, PingReply};
+
+use crate::host_config::{HostConfig, HostConfigError};
+use crate::identity::{IdentityError, Slot, Slots};
+use crate::proxy_config::{ProxyConfigError, proxy_of};
+use crate::transport::{Client, Timeouts, TransportError};
+use crate::updater::in_one_line;
+
+/// What the way to the server comes to. The first that is wrong; everything before it is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// Everything is right.
+    Ok,
+    /// A name has no address: the server's, or the proxy's where there is one.
+    NameNotResolved,
+    /// Nothing answers at the server's address.
+    NoConnection,
+    /// Nothing answers at the proxy's address.
+    ProxyUnreachable,
+    /// The proxy wants credentials, or other ones.
+    ProxyAuthentication,
+    /// The proxy opens no way to the server.
+    ProxyRefused,
+    /// What answers at the proxy's address is none.
+    NoProxy,
+    /// Who answers speaks no TLS 1.3.
+    TlsTooOld,
+    /// Something on the way opens TLS.
+    Intercepted,
+    /// Another server answers.
+    Untrusted,
+    /// TLS failed for another reason.
+    TlsFailed,
+    /// No answer in time, or none to its end.
+    NoAnswer,
+    /// What answers is no gateway.
+    NoGateway,
+    /// The server asks this host to come back later.
+    RateLimited,
+    /// The server is starting, stopping or failing.
+    Unavailable,
+    /// The server knows no sensor with this host's certificate: never enrolled, deleted, or revoked.
+    UnknownKey,
+    /// The host's clock is far from the server's. Nothing rests on it; what it writes down is dated wrong.
+    ClockWrong,
+    /// This host itself is not fit to ask.
+    HostBroken,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// The server that was asked.
+    pub server: String,
+    /// The proxy on the way.
+    pub proxy: Option<String>,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Why, and what to do about it.
+    pub message: String,
+    /// How far this host's clock is ahead of the server's.
+    pub clock_ahead_seconds: Option<i64>,
+}
+
+/// Why nothing could be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The host is not set up.
+    #[error("this host is not set up; run `watchpost-updater setup` first")]
+    Config(#[from] HostConfigError),
+    /// There is no identity.
+    #[error("this host has no identity; run `watchpost-updater setup` again")]
+    NotEnrolled,
+    /// The identity cannot be read.
+    #[error("the host's identity cannot be used")]
+    Identity(#[from] IdentityError),
+    /// The settings name no hash.
+    #[error("the host's settings name no valid server key; run `watchpost-updater setup` again")]
+    Hash,
+    /// The proxy of the settings cannot be used.
+    #[error("the proxy of the host's settings cannot be used")]
+    Proxy(#[from] ProxyConfigError),
+    /// The address of the settings cannot be used.
+    #[error("the connection to the server cannot be set up")]
+    Transport(#[from] TransportError),
+}
+
+/// Asks the server of the host in `root`.
+///
+/// # Errors
+/// When the host's own settings let nothing be asked.
+pub async fn check(root: &Path, clock: &Clock, timeouts: Timeouts) -> Result<Finding, CheckError> {
+    let config = HostConfig::read(root)?;
+    let identity = Slots::of_host(root).read(Slot::Cur)?.ok_or(CheckError::NotEnrolled)?;
+    let mut server_key = [0; 32];
+    hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| CheckError::Hash)?;
+    let proxy = proxy_of(root, &config)?;
+    let shown = proxy.as_ref().map(ToString::to_string);
+    let client = Client::through(proxy, &config.server, server_key, &identity, timeouts)?;
+    let answer = client.ping().await;
+    Ok(judge(config.server, shown, &answer, clock.now()))
+}
+
+/// What an answer, or the want of one, means.
+fn judge(server: String, proxy: Option<String>, answer: &Result<PingReply, TransportError>, now: Timestamp) -> Finding {
+    let (verdict, message, clock_ahead_seconds) = match answer {
+        Ok(reply) => {
+            let ahead = now.millis().saturating_sub(reply.server_time.millis()).saturating_div(1000);
+            let (verdict, message) = judge_reply(reply.is_enrolled, ahead);
+            (verdict, message, Some(ahead))
+        }
+        Err(error) => (judge_error(error), in_one_line(error), None),
+    };
+    Finding { server, proxy, verdict, message, clock_ahead_seconds }
+}
+
+fn judge_reply(is_enrolled: bool, ahead: i64) -> (Verdict, String) {
+    let tolerated = HealthPolicy::default().clock_skew;
+    if !is_enrolled {
+        let message = "the server knows no sensor with this host's certificate: it was deleted or its certificate was \
+                       revoked; run `watchpost-updater setup` with a current access key";
+        return (Verdict::UnknownKey, message.to_owned());
+    }
+    if Duration::from_secs(ahead.unsigned_abs()) > tolerated {
+        let side = if ahead > 0 { "ahead of" } else { "behind" };
+        let off = ahead.unsigned_abs();
+        return (Verdict::ClockWrong, format!("this host's clock is {off} s {side} the server's; correct it"));
+    }
+    (Verdict::Ok, "the server answers, has the right key, and knows this host".to_owned())
+}
+
+fn judge_error(error: &TransportError) -> Verdict {
+    match error {
+        TransportError::Address(_) | TransportError::Identity(_) | TransportError::Sink(_) => Verdict::HostBroken,
+        TransportError::Dns { .. } => Verdict::NameNotResolved,
+        TransportError::Connect { .. } => Verdict::NoConnection,
+        TransportError::ProxyUnreachable { .. } => Verdict::ProxyUnreachable,
+        TransportError::ProxyAuthentication { .. } => Verdict::ProxyAuthentication,
+        TransportError::ProxyRefused { .. } => Verdict::ProxyRefused,
+        TransportError::ProxyGarbage { .. } => Verdict::NoProxy,
+        TransportError::TlsTooOld { .. } => Verdict::TlsTooOld,
+        TransportError::Intercepted { .. } => Verdict::Intercepted,
+        TransportError::Untrusted { .. } => Verdict::Untrusted,
+        TransportError::Tls { .. } => Verdict::TlsFailed,
+        TransportError::Timeout { .. } | TransportError::Lost { .. } => Verdict::NoAnswer,
+        TransportError::Garbage { .. } | TransportError::TooLarge { .. } => Verdict::NoGateway,
+        TransportError::Refused { code, .. } => match code {
+            Some(Code::TooManyRequests) => Verdict::RateLimited,
+            Some(Code::SensorUnknown) => Verdict::UnknownKey,
+            Some(Code::NotFound | Code::MethodNotAllowed) => Verdict::NoGateway,
+            Some(_) | None => Verdict::Unavailable,
+        },
+    }
+}
+
+impl Verdict {
+    /// Whether the other side said no, as opposed to something having failed.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::UnknownKey | Self::RateLimited | Self::ProxyAuthentication | Self::ProxyRefused)
+    }
+}
