@@ -86,7 +86,7 @@ async fn a_host_behind_a_proxy_goes_through_it_for_everything_and_says_what_is_w
     // Enrolment: refused with the wrong password, by a reason that says whose, and done with the right one.
     std::fs::write(&password, "wrong\n").unwrap();
     let refused = site.set_up_host("DC01", &[&facts[..], &by_proxy].concat()).unwrap_err().to_string();
-    assert!(refused.contains("refuses the user name and password"), "{refused}");
+    assert!(refused.contains("refuses the user name and password") && refused.contains("status: 3"), "{refused}");
     std::fs::write(&password, "s3cret\n").unwrap();
     site.set_up_host("DC01", &[&facts[..], &by_proxy].concat()).unwrap();
 

@@ -10,3 +10,4 @@ mod kill;
 mod live;
 mod own_health;
 mod rules;
+mod untouched;

@@ -18,6 +18,9 @@ use watchpost_core::time::Timestamp;
 use crate::tools::{self, binary};
 
 mod host;
+mod walls;
+
+pub use walls::Walls;
 
 /// Set in the process that has mounts of its own.
 const INSIDE: &str = "WATCHPOST_TEST_HAS_OWN_MOUNTS";
@@ -103,6 +106,7 @@ pub struct Site {
     client: reqwest::Client,
     processes: Vec<Child>,
     held: Arc<AtomicBool>,
+    walls: Option<Walls>,
 }
 
 fn text(path: &Path) -> String {
@@ -141,6 +145,7 @@ impl Site {
             client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
             processes: Vec::new(),
             held: Arc::default(),
+            walls: None,
         };
         let (keys, repository, data) = (site.path("keys"), site.path("author"), site.path("server/data"));
         site.watchpost(&["release", "keys", "--keys", &keys, "--repository", &repository])?;
@@ -197,7 +202,10 @@ impl Site {
 
     fn start_under(&mut self, program: &str, words: &[&str], party: &str, clock: &str) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{party}.log")))?;
-        let mut command = Command::new(binary(program)?);
+        let mut command = match &self.walls {
+            Some(walls) => walls.command(&binary(program)?, self.dir.path())?,
+            None => Command::new(binary(program)?),
+        };
         command.args(words).args(["--clock", clock, "--clock-party", party]);
         self.processes.push(command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?);
         Ok(())

@@ -144,10 +144,10 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// Whether the server said no, as opposed to something having failed.
+    /// Whether the server or the proxy said no, as opposed to something having failed.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
+        matches!(self, Self::Refused(_)) || matches!(self, Self::Enroll(error) if error.is_refusal_of_proxy())
     }
 }
 

@@ -277,11 +277,8 @@ fn print_finding(finding: &Finding, is_table: bool) -> anyhow::Result<ExitCode> 
     } else {
         println!("{}", serde_json::to_string_pretty(finding)?);
     }
-    Ok(match finding.verdict {
-        Verdict::Ok => ExitCode::SUCCESS,
-        verdict if verdict.is_refusal() => ExitCode::from(REFUSED),
-        _ => ExitCode::from(FAILED),
-    })
+    let code = if finding.verdict.is_refusal() { REFUSED } else { FAILED };
+    Ok(if finding.verdict == Verdict::Ok { ExitCode::SUCCESS } else { ExitCode::from(code) })
 }
 
 async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {

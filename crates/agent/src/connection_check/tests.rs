@@ -130,6 +130,7 @@ async fn what_a_proxy_does_is_told_apart() {
             &b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\n"[..],
             Verdict::ProxyAuthentication,
         ),
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", Verdict::ProxyAuthentication),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", Verdict::ProxyRefused),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", Verdict::ProxyRefused),
         (b"SSH-2.0-OpenSSH_9.2\r\n", Verdict::NoProxy),

@@ -171,6 +171,12 @@ impl TransportError {
         if let Self::Refused { code, .. } = self { *code } else { None }
     }
 
+    /// Whether the proxy said no: nothing but its settings, or ours, will change that.
+    #[must_use]
+    pub fn is_refusal_of_proxy(&self) -> bool {
+        matches!(self, Self::ProxyAuthentication { .. } | Self::ProxyRefused { .. })
+    }
+
     /// Whether the connection broke or fell silent, so that going on where it stopped makes sense.
     #[must_use]
     pub fn is_interruption(&self) -> bool {

@@ -112,7 +112,8 @@ impl Proxy {
         let response = sender.send_request(request).await.map_err(failed)?;
         match response.status() {
             status if status.is_success() => {}
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            // 407 is right; tinyproxy and others answer a wrong password with 401.
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => {
                 let (proxy, had_some) = (self.to_string(), self.authorization.is_some());
                 return Err(TransportError::ProxyAuthentication { proxy, had_some });
             }
