@@ -165,4 +165,56 @@ mod tests {
         pace.failed(NOW, Setback::Unanswered { retry_after: Some(600 * SECOND) }, 599_000);
         assert_eq!(pace.next(), NOW + 599 * SECOND);
     }
+
+    /// Chance that is the same in every run (SplitMix64).
+    fn drawn(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// How many check-ins reach the server in each second after an outage, of so many hosts; and when the last host was
+    /// heard of for the first time.
+    fn after_outage(hosts: u32, outage: Duration, seed: u64) -> (Vec<u32>, Duration) {
+        const SETTLED: Duration = Duration::from_secs(600);
+        const WATCHED: Duration = Duration::from_secs(1200);
+        let (down, up) = (NOW + SETTLED, NOW + SETTLED + outage);
+        let mut state = seed;
+        let mut last = Duration::ZERO;
+        let mut seconds = vec![0; usize::try_from(WATCHED.as_secs()).unwrap()];
+        for _ in 0..hosts {
+            let mut pace = Pace::new(NOW + Duration::from_millis(drawn(&mut state) % 60_000));
+            let mut first = None;
+            while pace.next() < up + WATCHED {
+                let at = pace.next();
+                pace.began(at);
+                if at >= down && at < up {
+                    pace.failed(at, UNANSWERED, drawn(&mut state));
+                    continue;
+                }
+                if at >= up {
+                    first.get_or_insert(at.since(up));
+                    seconds[usize::try_from(at.since(up).as_secs()).unwrap()] += 1;
+                }
+                // What the server says: a minute, jittered by a tenth (spec: check-in interval).
+                pace.answered(at, Duration::from_millis(54_000 + drawn(&mut state) % 12_001));
+            }
+            last = last.max(first.expect("it comes back"));
+        }
+        (seconds, last)
+    }
+
+    #[test]
+    fn twenty_thousand_hosts_come_back_from_an_outage_at_no_more_than_twice_the_steady_rate() {
+        let hosts = 20_000;
+        let steady = hosts / 60;
+        for seed in 1..=5 {
+            let (seconds, last) = after_outage(hosts, 600 * SECOND, seed);
+            let peak = seconds.iter().copied().max().unwrap();
+            assert!(peak <= 2 * steady, "seed {seed}: {peak} in a second, steady are {steady}");
+            // And every one of them is back within two of its intervals.
+            assert!(last <= 132 * SECOND, "seed {seed}: {last:?}");
+        }
+    }
 }
