@@ -23,8 +23,10 @@ use super::supervisor::{Heard, News, Supervisor};
 use super::versions::{Look, VersionError};
 use crate::host::facts;
 use crate::host::watch::HostWatch;
+use crate::identity::IdentityError;
 use crate::local::{Ask, SensorStatus};
 use crate::rules::{self, Rules, RulesHostError};
+use crate::transport::TransportError;
 
 /// Everything the machine needs to act on a host.
 pub(super) struct Driver {
@@ -493,6 +495,12 @@ pub(super) enum DriverError {
     /// A decision could not be made durable, so it was not carried out.
     #[error("a decision could not be made durable and was not carried out")]
     Record(#[from] RecordError),
+    /// The host's certificates cannot be read.
+    #[error("the host's certificates cannot be read")]
+    Identity(#[from] IdentityError),
+    /// The current certificate cannot be presented.
+    #[error("the host's certificate cannot be presented")]
+    Present(#[from] TransportError),
 }
 
 #[cfg(test)]
