@@ -99,10 +99,9 @@ impl Code {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::AccessKeyUnknown
-            | Self::SensorUnknown
-            | Self::CertificateUnconfirmed
-            | Self::CertificateExpired => 403,
+            Self::AccessKeyUnknown | Self::SensorUnknown | Self::CertificateUnconfirmed | Self::CertificateExpired => {
+                403
+            }
             Self::EnrolmentReplayed | Self::PossibleClone | Self::CertificateInUse | Self::TooManyCertificates => 409,
             Self::Malformed | Self::EnrolmentInvalid | Self::ProtocolUnsupported => 400,
             Self::TooLarge => 413,

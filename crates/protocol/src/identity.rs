@@ -137,7 +137,10 @@ mod tests {
     #[test]
     fn what_breaks_a_limit_or_speaks_another_version_is_refused_by_name() {
         let names = |error: WireError, field: &str| assert!(error.to_string().contains(field), "{error}");
-        names(StandingReply::from_bytes(&StandingReply(standing(CERTIFICATES + 1)).to_bytes()).unwrap_err(), "certificates");
+        names(
+            StandingReply::from_bytes(&StandingReply(standing(CERTIFICATES + 1)).to_bytes()).unwrap_err(),
+            "certificates",
+        );
         let raw = |pin: usize, version| wire::ProposeRequest { protocol_version: version, pin: vec![1; pin] };
         let read = |raw: wire::ProposeRequest| ProposeRequest::from_bytes(&raw.encode_to_vec()).unwrap_err();
         names(read(raw(31, 1)), "pin");

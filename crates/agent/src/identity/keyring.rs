@@ -259,9 +259,8 @@ mod tests {
             let kept = steps.iter().take_while(|slots| failing.keep(**slots).is_ok()).count();
             failing.sweep();
             let made = failing.make(NOW).map(|identity| identity.named());
-            let is_kept = made.as_ref().is_ok_and(|pin| {
-                failing.keep(Slots { next: Some(*pin), ..Slots::only(next) }).is_ok()
-            });
+            let is_kept =
+                made.as_ref().is_ok_and(|pin| failing.keep(Slots { next: Some(*pin), ..Slots::only(next) }).is_ok());
             let held = Keyring::of_host(root.path()).open().unwrap().unwrap();
             assert!(held.slots.all().all(|pin| held.identities.contains_key(&pin)), "cut at step {cut}");
             assert!(held.identities.contains_key(&next), "cut at step {cut}");

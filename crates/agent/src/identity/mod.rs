@@ -150,10 +150,9 @@ fn read_folder(folder: &Path) -> Result<Option<Identity>, IdentityError> {
     let identity = Identity { certificate: read_file(folder, "cert.der")?, key: read_file(folder, "key.der")? };
     match identity.certified() {
         Ok(_) => Ok(Some(identity)),
-        Err(_) => Err(IdentityError::Damaged {
-            path: folder.to_owned(),
-            why: "certificate and key do not belong together",
-        }),
+        Err(_) => {
+            Err(IdentityError::Damaged { path: folder.to_owned(), why: "certificate and key do not belong together" })
+        }
     }
 }
 

@@ -56,13 +56,16 @@ fn is_about_certificates(code: Code) -> bool {
 
 /// Why a step could not be taken. What was there before holds.
 #[derive(Debug, thiserror::Error)]
-enum StepError {
+pub(super) enum RotationError {
     /// The disk.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The control plane.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Looking after certificates ended early.
+    #[error("looking after the certificates ended early")]
+    Ended(#[from] tokio::task::JoinError),
 }
 
 /// The certificates of this host, and the client that presents one of them.
@@ -81,9 +84,10 @@ impl Rotation {
     ///
     /// # Errors
     /// When there is none that can be used.
-    pub(super) fn open(keyring: Keyring, client: Client, clock: Clock) -> Result<Self, super::driver::DriverError> {
+    pub(super) fn open(keyring: Keyring, client: Client, clock: Clock) -> Result<Self, RotationError> {
         let held = keyring.open()?.ok_or(IdentityError::NotEnrolled)?;
         client.present(held.cur()?)?;
+        keyring.sweep();
         let Held { slots, identities } = held;
         Ok(Self { keyring, identities, machine: Machine::open(slots), client, presented: slots.cur, clock })
     }
@@ -130,7 +134,7 @@ impl Rotation {
         (self, is_let_in)
     }
 
-    async fn take(&mut self, step: Step) -> Result<Step, StepError> {
+    async fn take(&mut self, step: Step) -> Result<Step, RotationError> {
         let by = match step {
             Step::Ask { by } => by,
             Step::Propose { over, .. } => over,
@@ -164,14 +168,14 @@ impl Rotation {
 
     /// The usual client if it presents `by`; a confirmation has a connection of its own, which shows that the host
     /// holds the key.
-    fn client_for(&self, by: Pin, step: Step) -> Result<Client, StepError> {
+    fn client_for(&self, by: Pin, step: Step) -> Result<Client, RotationError> {
         let is_usual = by == self.presented && !matches!(step, Step::Confirm { .. });
         let identity = self.identities.get(&by).ok_or(IdentityError::NotEnrolled)?;
         Ok(if is_usual { self.client.clone() } else { self.client.presenting(identity)? })
     }
 
     /// Makes the slots durable; only then are they true.
-    fn keep(&mut self, slots: Slots) -> Result<Step, StepError> {
+    fn keep(&mut self, slots: Slots) -> Result<Step, RotationError> {
         let before = self.machine.slots();
         self.keyring.keep(slots)?;
         let step = self.machine.kept(slots);
@@ -185,7 +189,7 @@ impl Rotation {
     }
 
     /// Has the usual client present what the machine says.
-    fn present(&mut self) -> Result<(), StepError> {
+    fn present(&mut self) -> Result<(), RotationError> {
         let wanted = self.machine.presents();
         if wanted != self.presented {
             self.client.present(self.identities.get(&wanted).ok_or(IdentityError::NotEnrolled)?)?;

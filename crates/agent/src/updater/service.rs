@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesEvent;
 use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
@@ -16,13 +17,13 @@ use watchpost_package::Sha256Hex;
 use watchpost_protocol::{Code, SyncReply};
 
 use super::courier::{Courier, Delivery};
-use super::driver::{Driver, DriverError};
-use super::error::in_one_line;
+use super::driver::Driver;
+use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
 use super::layout::Layout;
 use super::pace::{Pace, Setback};
 use super::prepare::Preparer;
-use super::rotation::{Occasion, Rotation};
+use super::rotation::{Occasion, Rotation, RotationError};
 use super::supervisor::{Heard, Supervisor};
 use crate::host::disk::Disk;
 use crate::host::lock;
@@ -146,7 +147,8 @@ struct Session {
     rules: mpsc::Receiver<RulesEvent>,
     /// The host's certificates; `None` while one takes the place of another.
     rotation: Option<Rotation>,
-    rotated: (mpsc::Sender<Rotated>, mpsc::Receiver<Rotated>),
+    /// What looks after them meanwhile; it ends with the session, so that never two do.
+    rotating: JoinSet<Rotated>,
     /// What was sent last and is not answered.
     sent: Option<Report>,
     acknowledged: Option<Report>,
@@ -173,7 +175,7 @@ enum Woken {
     Heard(Heard),
     Delivered(Delivery),
     Rules(RulesEvent),
-    Rotated(Box<Rotated>),
+    Rotated(Box<Result<Rotated, JoinError>>),
     Time,
     Stop,
 }
@@ -187,7 +189,7 @@ impl Session {
         director_root: Sha256Hex,
     ) -> Result<Self, DriverError> {
         let rotation = Some(Rotation::open(keyring, client.clone(), options.clock.clone())?);
-        let rotated = mpsc::channel(1);
+        let rotating = JoinSet::new();
         let (to_heard, heard) = mpsc::channel(EVENTS);
         let (to_prepared, prepared) = mpsc::channel(EVENTS);
         let clock = options.clock.clone();
@@ -214,7 +216,7 @@ impl Session {
             delivered,
             rules,
             rotation,
-            rotated,
+            rotating,
             sent,
             acknowledged,
             waits,
@@ -236,7 +238,7 @@ impl Session {
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
-                Woken::Rotated(rotated) => self.rotated(*rotated),
+                Woken::Rotated(rotated) => self.rotated((*rotated).map_err(RotationError::from)?),
                 Woken::Time => {
                     self.driver.rules_tick()?;
                     self.driver.take(Event::Tick).await?;
@@ -264,7 +266,10 @@ impl Session {
             .waits
             .map(|(_, since)| PATIENCE.saturating_sub(instant.saturating_duration_since(since)))
             .filter(|left| !left.is_zero());
-        let is_talking = self.sent.is_some() || self.rotation.is_none() || self.driver.is_sending() || self.driver.is_fetching_rules();
+        let is_talking = self.sent.is_some()
+            || self.rotation.is_none()
+            || self.driver.is_sending()
+            || self.driver.is_fetching_rules();
         if is_talking || self.driver.is_preparing() || patience.is_some() {
             self.clock.busy();
         } else {
@@ -281,7 +286,7 @@ impl Session {
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
-            Some(rotated) = self.rotated.1.recv() => Woken::Rotated(Box::new(rotated)),
+            Some(rotated) = self.rotating.join_next() => Woken::Rotated(Box::new(rotated)),
             () = clock.sleep_until(until) => Woken::Time,
             () = patient(patience) => Woken::Time,
             () = stop.asked() => Woken::Stop,
@@ -342,11 +347,10 @@ impl Session {
     /// Looks after the certificates, beside everything else.
     fn rotate(&mut self, occasion: Occasion) {
         let Some(rotation) = self.rotation.take() else { return };
-        let (was_refused, rotated) = (matches!(occasion, Occasion::Refused(_)), self.rotated.0.clone());
-        tokio::spawn(async move {
+        let was_refused = matches!(occasion, Occasion::Refused(_));
+        self.rotating.spawn(async move {
             let (rotation, is_let_in) = rotation.run(occasion).await;
-            // Nobody waits any more: the session has ended.
-            let _ = rotated.send((rotation, was_refused && is_let_in)).await;
+            (rotation, was_refused && is_let_in)
         });
     }
 

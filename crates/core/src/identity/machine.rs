@@ -160,7 +160,9 @@ impl Machine {
             (Some(next), _) if is_forgotten(next) => Step::Propose { over: by, pin: next },
             // It has had its time, and is the one before; what is still accepted is not given up for it.
             (Some(next), None) => Step::Keep(Slots { next: None, prev: Some(next), ..slots }),
-            (Some(next), Some(prev)) if is_forgotten(prev) => Step::Keep(Slots { next: None, prev: Some(next), ..slots }),
+            (Some(next), Some(prev)) if is_forgotten(prev) => {
+                Step::Keep(Slots { next: None, prev: Some(next), ..slots })
+            }
             (None, Some(prev)) if is_forgotten(prev) => Step::Keep(Slots::only(slots.cur)),
             (Some(_) | None, Some(_)) => Step::Rest,
             (None, None) if standing.renew || self.is_ordered() => Step::Make,

@@ -155,8 +155,9 @@ pub fn renewal_begins(sensor: SensorId, registered_at: Timestamp, policy: &Certi
 
 /// FNV-1a, finished by the mixer of `splitmix64`: ids differ in few digits, and their hashes must differ everywhere.
 fn hash(text: &str) -> u64 {
-    let folded =
-        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (folded ^ (folded >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)

@@ -63,7 +63,14 @@ impl World {
     fn start() -> Self {
         let slots = Slots::only(pin(0));
         let server = Pins::enrolled(pin(0), NOW);
-        Self { host: Machine::open(slots), step: Step::Rest, disk: slots, backups: vec![server.clone()], server, made: 0 }
+        Self {
+            host: Machine::open(slots),
+            step: Step::Rest,
+            disk: slots,
+            backups: vec![server.clone()],
+            server,
+            made: 0,
+        }
     }
 
     /// The host holds something that the control plane accepts.

@@ -106,10 +106,8 @@ impl Pins {
     #[must_use]
     pub fn rows(&self) -> Vec<Held> {
         let row = |pin, role, registered_at| Held { pin, role, registered_at, first_used_at: None };
-        let active = Held {
-            first_used_at: Some(self.first_used_at),
-            ..row(self.active, Role::Active, self.registered_at)
-        };
+        let active =
+            Held { first_used_at: Some(self.first_used_at), ..row(self.active, Role::Active, self.registered_at) };
         let pending = self.pending.map(|(pin, at)| row(pin, Role::Pending, at));
         let retiring = self.retiring.iter().map(|(pin, at)| row(*pin, Role::Retiring, *at));
         std::iter::once(active).chain(pending).chain(retiring).collect()
@@ -173,7 +171,8 @@ impl Pins {
         now: Timestamp,
         policy: &CertificatePolicy,
     ) -> bool {
-        ordered_at.is_some_and(|at| at > self.first_used_at) || now >= renewal_begins(sensor, self.registered_at, policy)
+        ordered_at.is_some_and(|at| at > self.first_used_at)
+            || now >= renewal_begins(sensor, self.registered_at, policy)
     }
 
     /// What the host is told.

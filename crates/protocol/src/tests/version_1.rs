@@ -121,7 +121,8 @@ fn answers_and_refusals() {
         standing: None,
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);
-    let empty = SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default(), standing: None };
+    let empty =
+        SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default(), standing: None };
     check("sync_reply_nothing", &empty.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &empty);
     // Without the field, all is as before; with it, it reads back.
     let pins = vec![(Pin::from([1; 32]), Role::Retiring), (Pin::from([2; 32]), Role::Active)];

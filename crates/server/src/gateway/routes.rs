@@ -139,11 +139,7 @@ impl Gateway {
         Ok(self.app.hear(sensor, request.report, request.measurements, now))
     }
 
-    fn synced(
-        &self,
-        sensor: SensorId,
-        taken: Result<CheckInReply, CheckInRefused>,
-    ) -> Result<Response<Body>, Refusal> {
+    fn synced(&self, sensor: SensorId, taken: Result<CheckInReply, CheckInRefused>) -> Result<Response<Body>, Refusal> {
         let reply = taken.map_err(|refused| match refused {
             CheckInRefused::Unknown => unknown_sensor(),
             CheckInRefused::Unavailable => Refusal::new(Code::Unavailable, refused.to_string()),

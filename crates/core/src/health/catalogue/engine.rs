@@ -228,10 +228,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         remediation: &[
             "Check that the updater runs and reaches the control plane: it renews the certificate as soon as it does.",
         ],
-        commands: &[
-            "watchpost-updater status --root {root}",
-            "grep certificate {root}/updater/updater.log | tail",
-        ],
+        commands: &["watchpost-updater status --root {root}", "grep certificate {root}/updater/updater.log | tail"],
         measured: Measured::By("when the control plane registered the certificate"),
         ..USUAL
     },

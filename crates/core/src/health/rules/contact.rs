@@ -101,5 +101,9 @@ fn certificate(outlook: &mut Outlook<'_>) {
     outlook.wake(end);
     // “Less than” so long before: one millisecond later.
     let at = end - outlook.context.policy.certificate.issue_before + Duration::from_millis(1);
-    outlook.see_from(at, IssueType::CertificateExpiring, Seen::new(&format!("it expires at {end} and was not renewed")));
+    outlook.see_from(
+        at,
+        IssueType::CertificateExpiring,
+        Seen::new(&format!("it expires at {end} and was not renewed")),
+    );
 }
