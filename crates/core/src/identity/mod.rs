@@ -17,7 +17,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 pub use machine::{Machine, Slots, Step};
-pub use pins::{Admission, Held, MAX_RETIRING, Pins, PinsError, ProposalRefused};
+pub use pins::{Admission, Held, MAX_RETIRING, PROPOSALS_EVERY, Pins, PinsError, ProposalRefused};
 
 use crate::id::SensorId;
 use crate::policy::CertificatePolicy;

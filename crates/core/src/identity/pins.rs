@@ -4,6 +4,7 @@
 //! one before goes only after the active one was used again so long after its first use.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Pin, Role, Standing, expires_at, renewal_begins};
 use crate::id::SensorId;
@@ -12,6 +13,9 @@ use crate::time::Timestamp;
 
 /// Certificates before the active one that are accepted at once. A sensor in order has one; each lost disk adds one.
 pub const MAX_RETIRING: usize = 8;
+/// Between two proposals that differ: a host makes another one only where it lost the one before, and one that was
+/// taken over must not fill the audit log with them.
+pub const PROPOSALS_EVERY: Duration = Duration::from_secs(60);
 
 /// The certificates of one sensor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +72,9 @@ pub enum ProposalRefused {
     /// The one that proposes it was only proposed itself.
     #[error("a certificate that is not confirmed yet may not propose another one; confirm it first")]
     Unconfirmed,
+    /// Another one was proposed a moment ago.
+    #[error("another certificate was proposed a moment ago; wait a minute")]
+    TooSoon,
     /// Too many wait for their end.
     #[error(
         "{MAX_RETIRING} certificates of this sensor wait for their end already, so its disk keeps losing the newest one; \
@@ -171,8 +178,10 @@ impl Pins {
         now: Timestamp,
         policy: &CertificatePolicy,
     ) -> bool {
-        ordered_at.is_some_and(|at| at > self.first_used_at)
-            || now >= renewal_begins(sensor, self.registered_at, policy)
+        let is_ordered = ordered_at.is_some_and(|at| at > self.first_used_at);
+        // The first is cheap, and false for almost all of its life.
+        let is_near = now >= self.expires_at(policy) - policy.renewal_before;
+        is_ordered || (is_near && now >= renewal_begins(sensor, self.registered_at, policy))
     }
 
     /// What the host is told.
@@ -192,6 +201,11 @@ impl Pins {
             Some(Role::Pending) => Err(ProposalRefused::Unconfirmed),
             Some(Role::Active | Role::Retiring) if self.role(pin).is_some() => Ok(false),
             Some(Role::Active | Role::Retiring) if self.retiring.len() >= MAX_RETIRING => Err(ProposalRefused::TooMany),
+            Some(Role::Active | Role::Retiring)
+                if self.pending.is_some_and(|(_, at)| at <= now && now < at + PROPOSALS_EVERY) =>
+            {
+                Err(ProposalRefused::TooSoon)
+            }
             Some(Role::Active | Role::Retiring) => {
                 self.pending = Some((pin, now));
                 Ok(true)

@@ -93,9 +93,10 @@ fn proposals_and_confirmations_may_be_repeated_and_only_the_last_proposal_counts
     assert_eq!(pins.propose(pin(1), pin(2), NOW + DAY), Ok(false));
     assert_eq!(pins.propose(pin(2), pin(3), NOW), Err(ProposalRefused::Unconfirmed));
     assert_eq!(pins.propose(pin(9), pin(3), NOW), Err(ProposalRefused::Unknown));
-    assert_eq!(pins.propose(pin(1), pin(3), NOW), Ok(true));
+    assert_eq!(pins.propose(pin(1), pin(3), NOW + PROPOSALS_EVERY - MOMENT), Err(ProposalRefused::TooSoon));
+    assert_eq!(pins.propose(pin(1), pin(3), NOW + PROPOSALS_EVERY), Ok(true));
     assert_eq!(pins.role(pin(2)), None, "another one was proposed in its place");
-    assert!(!pins.confirm(pin(2), NOW) && pins.confirm(pin(3), NOW) && !pins.confirm(pin(3), NOW + DAY));
+    assert!(!pins.confirm(pin(2), NOW) && pins.confirm(pin(3), NOW + DAY) && !pins.confirm(pin(3), NOW + DAY));
     assert_eq!(pins.propose(pin(3), pin(1), NOW), Ok(false), "what is known stays what it is");
     let roles = [pin(3), pin(1)].map(|pin| pins.role(pin));
     assert_eq!(roles, [Some(Role::Active), Some(Role::Retiring)]);

@@ -9,6 +9,7 @@ use watchpost_core::identity::{Admission, Pin, Pins, ProposalRefused, Role, Stan
 use watchpost_core::time::Timestamp;
 use watchpost_store::StoreError;
 
+use super::fleet::Fleet;
 use super::{App, AppError, to_its_end};
 use crate::auth::access::{Action, Actor, Principal, Resource, authorize};
 use crate::events::Event;
@@ -90,20 +91,26 @@ impl App {
         })
     }
 
+    /// The certificates of a sensor, and whether the active one should be replaced.
+    fn pins<'a>(&self, fleet: &'a Fleet, id: SensorId, now: Timestamp) -> Option<(&'a Pins, bool)> {
+        let (pins, sensor) = (fleet.pins(id)?, fleet.sensors.get(&id)?);
+        let renew = pins.should_renew(id, sensor.certificate.ordered_at, now, &self.0.policy.certificate);
+        Some((pins, renew))
+    }
+
     /// How the certificates of a sensor stand.
     #[must_use]
     pub fn standing(&self, id: SensorId, now: Timestamp) -> Option<Standing> {
-        self.fleet_ref(|fleet| {
-            let (pins, sensor) = (fleet.pins(id)?, fleet.sensors.get(&id)?);
-            let renew = pins.should_renew(id, sensor.certificate.ordered_at, now, &self.0.policy.certificate);
-            Some(pins.standing(renew))
-        })
+        self.fleet_ref(|fleet| self.pins(fleet, id, now).map(|(pins, renew)| pins.standing(renew)))
     }
 
-    /// The same, if a host that checks in with `pin` should hear of it: there are several, or one is wanted.
+    /// The same, if a host that checks in should hear of it: there are several, or another one is wanted.
     #[must_use]
     pub fn standing_at_check_in(&self, id: SensorId, now: Timestamp) -> Option<Standing> {
-        self.standing(id, now).filter(|standing| standing.renew || standing.pins.len() > 1)
+        self.fleet_ref(|fleet| {
+            let (pins, renew) = self.pins(fleet, id, now)?;
+            (renew || !pins.are_settled()).then(|| pins.standing(renew))
+        })
     }
 
     /// How the certificate of a sensor stands, for people.
@@ -149,7 +156,7 @@ impl App {
             Ok(may)
         };
         // Whatever went wrong is in the log, and nobody has to know of it.
-        let _ = self.change_pins(id, "certificate.retire", None, now, remove).await;
+        let _ = self.change_pins(id, Actor::Server, "certificate.retire", None, now, remove).await;
     }
 
     /// A host, let in by `by`, proposes its next certificate. Safe to repeat.
@@ -169,7 +176,8 @@ impl App {
         }
         let is_retiring = self.fleet_ref(|fleet| fleet.pins(id).is_some_and(|p| p.role(by) == Some(Role::Retiring)));
         let reason = is_retiring.then(|| "proposed with a certificate that retires".to_owned());
-        self.change_pins(id, "certificate.propose", reason, now, move |pins| Ok(pins.propose(by, pin, now)?)).await
+        let propose = move |pins: &mut Pins| Ok(pins.propose(by, pin, now)?);
+        self.change_pins(id, Actor::Sensor(id), "certificate.propose", reason, now, propose).await
     }
 
     /// A host confirms the certificate that it presents. Safe to repeat.
@@ -182,13 +190,15 @@ impl App {
         by: [u8; 32],
         now: Timestamp,
     ) -> Result<Standing, RotationRefused> {
-        self.change_pins(id, "certificate.confirm", None, now, move |pins| Ok(pins.confirm(by.into(), now))).await
+        let confirm = move |pins: &mut Pins| Ok(pins.confirm(by.into(), now));
+        self.change_pins(id, Actor::Sensor(id), "certificate.confirm", None, now, confirm).await
     }
 
     /// Changes the certificates of a sensor: durable and audited before anybody is let in or kept out by it.
     async fn change_pins(
         &self,
         id: SensorId,
+        actor: Actor,
         action: &'static str,
         reason: Option<String>,
         now: Timestamp,
@@ -203,7 +213,7 @@ impl App {
             if !change(&mut after)? {
                 return Ok(());
             }
-            match app.save_pins(id, action, &before, &after, reason).await {
+            match app.save_pins(id, &actor, action, &before, &after, reason).await {
                 Ok(()) => {}
                 Err(AppError::Store(StoreError::Taken(_))) => return Err(RotationRefused::InUse),
                 Err(failure) => {
@@ -227,6 +237,7 @@ impl App {
     async fn save_pins(
         &self,
         id: SensorId,
+        actor: &Actor,
         action: &str,
         before: &Pins,
         after: &Pins,
@@ -235,7 +246,7 @@ impl App {
         let mut tx = self.begin().await?;
         tx.save_certificates(id, after).await?;
         let (was, is) = (Some(audited(before)), Some(audited(after)));
-        self.audit(&mut tx, &Actor::Sensor(id), action, &id.to_string(), was, is, reason).await?;
+        self.audit(&mut tx, actor, action, &id.to_string(), was, is, reason).await?;
         Ok(tx.commit().await?)
     }
 

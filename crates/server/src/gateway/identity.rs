@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::{Method, Response};
 use watchpost_core::id::SensorId;
-use watchpost_core::identity::{Admission, ProposalRefused, Standing};
+use watchpost_core::identity::{Admission, PROPOSALS_EVERY, ProposalRefused, Standing};
 use watchpost_protocol::{Code, ConfirmRequest, ProposeRequest, StandingReply, paths};
 
 use super::Gateway;
@@ -74,6 +74,12 @@ fn told(standing: Result<Standing, RotationRefused>) -> Result<Response<Body>, R
         let code = match &refused {
             RotationRefused::Unknown | RotationRefused::Proposal(ProposalRefused::Unknown) => return unknown_sensor(),
             RotationRefused::Proposal(ProposalRefused::Unconfirmed) => Code::CertificateUnconfirmed,
+            RotationRefused::Proposal(ProposalRefused::TooSoon) => {
+                return Refusal {
+                    retry_after: Some(PROPOSALS_EVERY),
+                    ..Refusal::new(Code::TooManyRequests, refused.to_string())
+                };
+            }
             RotationRefused::Proposal(ProposalRefused::TooMany) => Code::TooManyCertificates,
             RotationRefused::InUse => Code::CertificateInUse,
             RotationRefused::Unavailable => {
