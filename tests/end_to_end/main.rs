@@ -9,5 +9,6 @@ mod health;
 mod kill;
 mod live;
 mod own_health;
+mod rotation;
 mod rules;
 mod untouched;

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod identity;
 pub mod kill;
 pub mod network;
+pub mod rotation;
 pub mod samba;
 pub mod site;
 pub mod tools;

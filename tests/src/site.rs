@@ -377,7 +377,7 @@ fn end(log: &str) -> String {
 }
 
 /// The hand on the clock, for as long as the test lives.
-async fn step(stepper: Arc<Stepper>, held: Arc<AtomicBool>) {
+pub async fn step(stepper: Arc<Stepper>, held: Arc<AtomicBool>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if held.load(Ordering::SeqCst) {

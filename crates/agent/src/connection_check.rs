@@ -15,7 +15,7 @@ use watchpost_core::time::Timestamp;
 use watchpost_protocol::{Code, PingReply};
 
 use crate::host_config::{HostConfig, HostConfigError};
-use crate::identity::{IdentityError, Slot, Slots};
+use crate::identity::{IdentityError, Keyring};
 use crate::proxy_config::{ProxyConfigError, proxy_of};
 use crate::transport::{Client, Timeouts, TransportError};
 use crate::updater::in_one_line;
@@ -107,12 +107,12 @@ pub enum CheckError {
 /// When the host's own settings let nothing be asked.
 pub async fn check(root: &Path, clock: &Clock, timeouts: Timeouts) -> Result<Finding, CheckError> {
     let config = HostConfig::read(root)?;
-    let identity = Slots::of_host(root).read(Slot::Cur)?.ok_or(CheckError::NotEnrolled)?;
+    let held = Keyring::of_host(root).open()?.ok_or(CheckError::NotEnrolled)?;
     let mut server_key = [0; 32];
     hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| CheckError::Hash)?;
     let proxy = proxy_of(root, &config)?;
     let shown = proxy.as_ref().map(ToString::to_string);
-    let client = Client::through(proxy, &config.server, server_key, &identity, timeouts)?;
+    let client = Client::through(proxy, &config.server, server_key, held.cur()?, timeouts)?;
     let answer = client.ping().await;
     Ok(judge(config.server, shown, &answer, clock.now()))
 }

@@ -19,7 +19,7 @@ use watchpost_protocol::{Code, EnrollReply, EnrollRequest};
 use crate::host::disk::{Disk, read_limited};
 use crate::host::facts;
 use crate::host_config::{HostConfig, HostConfigError};
-use crate::identity::{IdentityError, Slots};
+use crate::identity::{IdentityError, Keyring};
 use crate::proxy_config::{ProxyConfig, ProxyConfigError, keep_password};
 use crate::transport::{Client, Credentials, Proxy, Timeouts, TransportError};
 use crate::updater::{Installation, Layout, VersionError};
@@ -170,7 +170,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     let disk = Disk::default();
     Installation::new(&layout, disk.clone()).versions.make_folders()?;
     let_engine_pass(layout.root())?;
-    let identity = Slots::of_host(layout.root()).read_or_make_cur(clock.now())?;
+    let identity = Keyring::of_host(layout.root()).read_or_make(clock.now())?;
     let client = Client::through(proxy, &server, key.server_key, &identity, Timeouts::default());
     let client = client.map_err(SetupError::Enroll)?;
     let request = EnrollRequest {

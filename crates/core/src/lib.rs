@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod facts;
 pub mod health;
 pub mod id;
+pub mod identity;
 pub mod intake;
 pub mod own_health;
 pub mod policy;

@@ -204,6 +204,9 @@ pub struct CertificatePolicy {
     pub issue_before: Duration,
     /// When the one before is removed after the next was first used, if it was used again (P: 7 days).
     pub previous_kept: Duration,
+    /// How long one that has expired is still accepted for everything; after that for its own renewal alone (P: 90
+    /// days).
+    pub expired_accepted: Duration,
 }
 
 impl Default for CertificatePolicy {
@@ -214,6 +217,7 @@ impl Default for CertificatePolicy {
             renewal_spread: days(14),
             issue_before: days(21),
             previous_kept: days(7),
+            expired_accepted: days(90),
         }
     }
 }

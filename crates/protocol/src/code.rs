@@ -17,6 +17,12 @@ pub enum Code {
     EnrolmentInvalid,
     /// The client certificate belongs to no enrolled sensor, or no longer does.
     SensorUnknown,
+    /// The client certificate was proposed and must be confirmed before anything else.
+    CertificateUnconfirmed,
+    /// The client certificate expired too long ago for anything but its own renewal.
+    CertificateExpired,
+    /// Too many certificates of this sensor wait for their end.
+    TooManyCertificates,
     /// The message could not be read, or broke a limit.
     Malformed,
     /// The body was larger than is read.
@@ -41,13 +47,16 @@ pub enum Code {
 
 impl Code {
     /// Every code, for reading them back and for documents.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::AccessKeyUnknown,
         Self::EnrolmentReplayed,
         Self::PossibleClone,
         Self::CertificateInUse,
         Self::EnrolmentInvalid,
         Self::SensorUnknown,
+        Self::CertificateUnconfirmed,
+        Self::CertificateExpired,
+        Self::TooManyCertificates,
         Self::Malformed,
         Self::TooLarge,
         Self::TooSlow,
@@ -70,6 +79,9 @@ impl Code {
             Self::CertificateInUse => "certificate_in_use",
             Self::EnrolmentInvalid => "enrolment_invalid",
             Self::SensorUnknown => "sensor_unknown",
+            Self::CertificateUnconfirmed => "certificate_unconfirmed",
+            Self::CertificateExpired => "certificate_expired",
+            Self::TooManyCertificates => "too_many_certificates",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
@@ -87,8 +99,10 @@ impl Code {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::AccessKeyUnknown | Self::SensorUnknown => 403,
-            Self::EnrolmentReplayed | Self::PossibleClone | Self::CertificateInUse => 409,
+            Self::AccessKeyUnknown | Self::SensorUnknown | Self::CertificateUnconfirmed | Self::CertificateExpired => {
+                403
+            }
+            Self::EnrolmentReplayed | Self::PossibleClone | Self::CertificateInUse | Self::TooManyCertificates => 409,
             Self::Malformed | Self::EnrolmentInvalid | Self::ProtocolUnsupported => 400,
             Self::TooLarge => 413,
             Self::TooSlow => 408,

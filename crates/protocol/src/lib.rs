@@ -8,6 +8,7 @@ mod enroll;
 mod error;
 mod evidence;
 mod fields;
+mod identity;
 pub mod limits;
 pub mod paths;
 mod ping;
@@ -21,6 +22,7 @@ pub use enroll::{EnrollReply, EnrollRequest};
 pub use error::{ErrorReply, WireError};
 pub use evidence::{EvidenceReply, EvidenceRequest};
 pub use ping::PingReply;
+pub use identity::{ConfirmRequest, ProposeRequest, StandingReply};
 pub use sync::{SyncReply, SyncRequest};
 
 /// The version of the protocol this build speaks; it travels in every request.

@@ -34,6 +34,8 @@ pub const RULES_REPORT_BYTES: usize = 16 * 1024;
 pub const SETTINGS_BYTES: usize = 16 * 1024;
 /// Bytes of the JSON form of a small part of a message.
 pub const SMALL_PART_BYTES: usize = 4 * 1024;
+/// Certificates of one sensor: one active, one proposed, eight that retire, and room for more.
+pub const CERTIFICATES: usize = 16;
 /// The longest time a server may ask a host to stay away.
 pub const COME_BACK_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The latest instant that may be named: 9999-12-30, the end of what a text form can say.

@@ -10,6 +10,12 @@ pub const SYNC: &str = "/v1/sync";
 pub const PING: &str = "/v1/ping";
 /// Evidence: alerts and devices.
 pub const EVIDENCE: &str = "/v1/evidence";
+/// How the certificates of the host stand.
+pub const IDENTITY: &str = "/v1/identity";
+/// A host proposes its next certificate.
+pub const PROPOSE: &str = "/v1/identity/propose";
+/// A host confirms the certificate that it presents.
+pub const CONFIRM: &str = "/v1/identity/confirm";
 /// Metadata of the image repository; a file name follows.
 pub const IMAGE_METADATA: &str = "/v1/image/metadata/";
 /// Metadata of the director repository; a file name follows.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use watchpost_core::content::DesiredRules;
 use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
+use watchpost_core::identity::Standing;
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 
@@ -16,7 +17,7 @@ use crate::limits::{
     BAD_VERSIONS, COME_BACK_AFTER, CONDITIONS, REPLY_BYTES, REQUEST_BYTES, RULES_REPORT_BYTES, SETTINGS_BYTES,
     SMALL_PART_BYTES, TARGET_BYTES, TARGET_NAME_CHARS, TEXT_CHARS,
 };
-use crate::{paths, wire};
+use crate::{identity, paths, wire};
 
 /// A check-in: the report of one host. Idempotent; safe to lose and to repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct SyncReply {
     pub come_back_after: Duration,
     /// What the host should be.
     pub desired: Desired,
+    /// How its certificates stand; `None`: the one it presented is the only one, and stays.
+    pub standing: Option<Standing>,
 }
 
 impl SyncReply {
@@ -75,6 +78,7 @@ impl SyncReply {
             server_time_ms: self.server_time.millis(),
             come_back_after_ms: u64::try_from(self.come_back_after.as_millis()).unwrap_or(u64::MAX),
             desired: Some(desired_to_wire(&self.desired)),
+            standing: self.standing.as_ref().map(identity::to_wire),
         }
         .encode_to_vec()
     }
@@ -89,6 +93,7 @@ impl SyncReply {
             server_time: instant("serverTime", raw.server_time_ms)?,
             come_back_after: span("comeBackAfter", raw.come_back_after_ms, COME_BACK_AFTER)?,
             desired: desired_from_wire(raw.desired.ok_or(WireError::Missing("desired"))?)?,
+            standing: raw.standing.map(identity::from_wire).transpose()?,
         })
     }
 }

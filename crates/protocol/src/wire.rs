@@ -177,6 +177,53 @@ pub struct SyncReply {
     pub come_back_after_ms: u64,
     #[prost(message, optional, tag = "3")]
     pub desired: Option<Desired>,
+    /// Absent: the certificate that was presented is the only one, and stays.
+    #[prost(message, optional, tag = "60")]
+    pub standing: Option<Standing>,
+}
+
+/// See [`watchpost_core::identity::Standing`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Standing {
+    #[prost(message, repeated, tag = "1")]
+    pub certificates: Vec<KnownCertificate>,
+    #[prost(bool, tag = "2")]
+    pub renew: bool,
+}
+
+/// One certificate, and what it is taken for.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct KnownCertificate {
+    #[prost(bytes = "vec", tag = "1")]
+    pub pin: Vec<u8>,
+    #[prost(enumeration = "CertificateRole", tag = "2")]
+    pub role: i32,
+}
+
+/// See [`watchpost_core::identity::Role`]. Zero means that nobody said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum CertificateRole {
+    Unspecified = 0,
+    Active = 1,
+    Pending = 2,
+    Retiring = 3,
+}
+
+/// See [`crate::ProposeRequest`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ProposeRequest {
+    #[prost(uint32, tag = "1")]
+    pub protocol_version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub pin: Vec<u8>,
+}
+
+/// See [`crate::ConfirmRequest`].
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct ConfirmRequest {
+    #[prost(uint32, tag = "1")]
+    pub protocol_version: u32,
 }
 
 /// See [`watchpost_core::sync::Desired`].

@@ -7,6 +7,7 @@ mod accounts;
 mod alerts;
 mod audit;
 mod cells;
+mod certificates;
 mod devices;
 mod error;
 mod global_issues;

@@ -18,7 +18,7 @@ pub struct SensorRow {
     pub sensor: Sensor,
     /// The zone it stands in.
     pub zone: ZoneId,
-    /// SHA-256 of its client certificate.
+    /// SHA-256 of the client certificate that it enrolled with.
     pub pin: [u8; 32],
     /// Grows with every save; a save of an older one is refused.
     pub revision: u64,
@@ -40,6 +40,8 @@ struct Facts {
     rules: RulesOrder,
     #[serde(default)]
     directory_object: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate_ordered_at: Option<Timestamp>,
 }
 
 impl Facts {
@@ -54,6 +56,7 @@ impl Facts {
             settings: sensor.settings.clone(),
             rules: sensor.rules,
             directory_object: sensor.directory_object.clone(),
+            certificate_ordered_at: sensor.certificate.ordered_at,
         }
     }
 }
@@ -202,6 +205,7 @@ fn read(cells: &Cells<'_>) -> Result<SensorRow, StoreError> {
     sensor.settings = facts.settings;
     sensor.rules = facts.rules;
     sensor.directory_object = facts.directory_object;
+    sensor.certificate.ordered_at = facts.certificate_ordered_at;
     sensor.last_contact = cells.optional_instant("last_seen_at")?;
     sensor.last_config_pull = cells.optional_instant("last_pulled_at")?;
     sensor.report = cells.json("report")?;

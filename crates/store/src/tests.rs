@@ -1,5 +1,6 @@
 //! The store suite: what is written is read back, what must not happen is refused, and bad rows are named.
 
+mod certificates;
 mod evidence;
 
 use serde_json::json;

@@ -9,6 +9,7 @@ use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueEnum};
 use watchpost_agent::connection_check::{CheckError, Finding, Verdict, check};
 use watchpost_agent::documented::translate;
 use watchpost_agent::proxy_config;
+use watchpost_agent::identity::{IdentityError, Keyring};
 use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
 use watchpost_agent::transport::{Credentials, Timeouts};
 use watchpost_agent::uninstall::{UninstallError, uninstall};
@@ -54,6 +55,13 @@ enum Verb {
         /// How to print; a table on a terminal, else JSON.
         #[arg(long)]
         output: Option<Output>,
+    },
+    /// Has the host's client certificate replaced; the updater does it at its next check-in.
+    #[command(after_help = "Example: watchpost-updater rotate-certificate --root /var/lib/watchpost")]
+    RotateCertificate {
+        /// The host's folder.
+        #[arg(long)]
+        root: PathBuf,
     },
     /// Says what stands between this host and its server: name, proxy, TLS, clock, or nothing.
     #[command(
@@ -216,7 +224,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::Running(_)));
     let is_absent = error.downcast_ref::<StatusError>().is_some_and(|e| matches!(e, StatusError::NoHost(_)))
         || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::NoHost(_)))
-        || error.downcast_ref::<CheckError>().is_some_and(|e| matches!(e, CheckError::Config(_)));
+        || error.downcast_ref::<CheckError>().is_some_and(|e| matches!(e, CheckError::Config(_)))
+        || error.downcast_ref::<IdentityError>().is_some_and(|e| matches!(e, IdentityError::NotEnrolled));
     if is_refusal {
         REFUSED
     } else if is_absent {
@@ -254,6 +263,11 @@ async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
                 println!("Watchpost is gone from {}", root.display());
                 left.iter().for_each(|path| println!("left, because it is not ours: {}", path.display()));
             }
+        }
+        Verb::RotateCertificate { root } => {
+            let replaced = Keyring::of_host(&std::path::absolute(root)?).order()?;
+            println!("the certificate {replaced} is replaced at the updater's next check-in");
+            Ok(())
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -360,6 +374,11 @@ fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
     println!("current   {}", or_none(&status.current));
     println!("running   {}", or_none(&status.running));
     println!("versions  {}", status.versions.join(", "));
+    if let Some(held) = status.certificates {
+        println!("certificate {}", held.cur);
+        held.next.iter().for_each(|next| println!("  to come   {next}"));
+        held.prev.iter().for_each(|prev| println!("  before    {prev}"));
+    }
     match &status.record {
         Some(record) => {
             println!("phase     {}", phase_in_words(&serde_json::to_value(&record.phase)?));

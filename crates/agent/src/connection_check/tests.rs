@@ -18,7 +18,7 @@ fn host(server: &str, key_hash: [u8; 32], proxy: Option<&str>) -> tempfile::Temp
     let proxy = proxy.map(|url| ProxyConfig { url: url.to_owned(), user_name: None });
     let config = HostConfig { server: server.to_owned(), server_key_sha256: hex::encode(key_hash), proxy, ..sample() };
     config.write(root.path()).unwrap();
-    Slots::of_host(root.path()).read_or_make_cur(NOW).unwrap();
+    Keyring::of_host(root.path()).read_or_make(NOW).unwrap();
     root
 }
 

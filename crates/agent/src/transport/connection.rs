@@ -1,6 +1,7 @@
 //! One connection to the server, and its reuse.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,11 @@ const HEADER_LINES: usize = 32;
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 8;
 
-pub(super) type Sender = SendRequest<Full<Bytes>>;
+/// One connection, and which of the host's certificates, counted, has opened it.
+pub(super) struct Sender {
+    inner: SendRequest<Full<Bytes>>,
+    turn: u64,
+}
 
 /// How connections are made, and the one that is kept alive between requests.
 pub(super) struct Connector {
@@ -32,8 +37,11 @@ pub(super) struct Connector {
     /// `host:port`, for messages and the `Host` header.
     pub(super) server: String,
     name: ServerName<'static>,
-    tls: TlsConnector,
-    proxy: Option<Proxy>,
+    pub(super) server_key: [u8; 32],
+    tls: Mutex<TlsConnector>,
+    /// Counts the certificates that were presented one after another.
+    turn: AtomicU64,
+    pub(super) proxy: Option<Proxy>,
     pub(super) timeouts: Timeouts,
     idle: Mutex<Option<Sender>>,
 }
@@ -42,6 +50,7 @@ impl Connector {
     pub(super) fn new(
         proxy: Option<Proxy>,
         server: &str,
+        server_key: [u8; 32],
         config: rustls::ClientConfig,
         timeouts: Timeouts,
     ) -> Result<Self, TransportError> {
@@ -50,8 +59,16 @@ impl Connector {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
         let port = port.parse().map_err(|_| wrong())?;
         let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
-        let tls = TlsConnector::from(Arc::new(config));
-        Ok(Self { host, port, server: server.to_owned(), name, tls, proxy, timeouts, idle: Mutex::new(None) })
+        let (tls, server) = (Mutex::new(TlsConnector::from(Arc::new(config))), server.to_owned());
+        let (turn, idle) = (AtomicU64::new(0), Mutex::new(None));
+        Ok(Self { host, port, server, name, server_key, tls, turn, proxy, timeouts, idle })
+    }
+
+    /// Opens every connection from here on with these settings; what is open ends with its request.
+    pub(super) fn reopen_with(&self, config: rustls::ClientConfig) {
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = TlsConnector::from(Arc::new(config));
+        self.turn.fetch_add(1, Ordering::SeqCst);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Sends a request and waits for the head of its answer. A kept-alive connection that turns out to be closed is
@@ -63,8 +80,8 @@ impl Connector {
     ) -> Result<(Response<Incoming>, Sender), TransportError> {
         if let Some(mut sender) = self.take_idle() {
             let reused = within(doing, self.timeouts.reply, async {
-                sender.ready().await?;
-                sender.send_request(request()).await
+                sender.inner.ready().await?;
+                sender.inner.send_request(request()).await
             });
             match reused.await? {
                 Ok(response) => return Ok((response, sender)),
@@ -73,7 +90,7 @@ impl Connector {
             }
         }
         let mut sender = self.connect().await?;
-        match within(doing, self.timeouts.reply, sender.send_request(request())).await? {
+        match within(doing, self.timeouts.reply, sender.inner.send_request(request())).await? {
             Ok(response) => Ok((response, sender)),
             Err(error) => Err(TransportError::exchange(&self.server, doing, error)),
         }
@@ -81,23 +98,26 @@ impl Connector {
 
     /// Keeps a connection whose answer was read to its end.
     pub(super) fn keep(&self, sender: Sender) {
-        if !sender.is_closed() {
+        if !sender.inner.is_closed() && sender.turn == self.turn.load(Ordering::SeqCst) {
             *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         }
     }
 
     fn take_idle(&self) -> Option<Sender> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|sender| !sender.is_closed())
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|sender| !sender.inner.is_closed())
     }
 
     async fn connect(&self) -> Result<Sender, TransportError> {
         let limit = self.timeouts.connect;
         let stream = within("connecting", limit, self.reach()).await??;
-        let handshake = self.tls.connect(self.name.clone(), stream);
+        // Read first: a connection that was opened with the one before is then not kept.
+        let turn = self.turn.load(Ordering::SeqCst);
+        let tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let handshake = tls.connect(self.name.clone(), stream);
         let stream = within("the TLS handshake", self.timeouts.handshake, handshake)
             .await?
             .map_err(|error| TransportError::handshake(&self.server, error))?;
-        let (sender, connection) = http1::Builder::new()
+        let (inner, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADER_LINES)
             .handshake(TokioIo::new(stream))
@@ -107,7 +127,7 @@ impl Connector {
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        Ok(sender)
+        Ok(Sender { inner, turn })
     }
 
     async fn reach(&self) -> Result<TcpStream, TransportError> {

@@ -19,11 +19,12 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use watchpost_core::facts::Measurements;
+use watchpost_core::identity::{Pin, Standing};
 use watchpost_core::sync::Report;
 use watchpost_protocol::limits::REPLY_BYTES;
 use watchpost_protocol::{
-    Code, EnrollReply, EnrollRequest, ErrorReply, EvidenceReply, EvidenceRequest, PingReply, SyncReply, SyncRequest,
-    limits::COME_BACK_AFTER, paths,
+    Code, ConfirmRequest, EnrollReply, EnrollRequest, ErrorReply, EvidenceReply, EvidenceRequest, PingReply,
+    ProposeRequest, StandingReply, SyncReply, SyncRequest, limits::COME_BACK_AFTER, paths,
 };
 
 use self::connection::Connector;
@@ -87,7 +88,7 @@ impl Client {
         identity: &Identity,
         timeouts: Timeouts,
     ) -> Result<Self, TransportError> {
-        Ok(Self(Arc::new(Connector::new(proxy, server, tls::config(server_key, identity)?, timeouts)?)))
+        Ok(Self(Arc::new(Connector::new(proxy, server, server_key, tls::config(server_key, identity)?, timeouts)?)))
     }
 
     /// Asks what time it is there and whether this host is known. Changes nothing.
@@ -99,6 +100,50 @@ impl Client {
         let request = self.request(Method::GET, paths::PING, Bytes::new(), None)?;
         let bytes = self.answer(doing, request).await?;
         PingReply::from_bytes(&bytes).map_err(TransportError::unreadable)
+    }
+
+    /// Another client for the same server, with connections of its own, which presents `identity`.
+    ///
+    /// # Errors
+    /// When the identity cannot be used.
+    pub fn presenting(&self, identity: &Identity) -> Result<Self, TransportError> {
+        Self::through(self.0.proxy.clone(), &self.0.server, self.0.server_key, identity, self.0.timeouts)
+    }
+
+    /// Presents `identity` from here on, and so do its clones; no connection outlives the request it carries.
+    ///
+    /// # Errors
+    /// When the identity cannot be used; the one before is presented then.
+    pub fn present(&self, identity: &Identity) -> Result<(), TransportError> {
+        self.0.reopen_with(tls::config(self.0.server_key, identity)?);
+        Ok(())
+    }
+
+    /// Asks how the certificates of this host stand. Open to every one that is known.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn standing(&self) -> Result<Standing, TransportError> {
+        let bytes = self.ask("asking for the certificates", Method::GET, paths::IDENTITY, Vec::new()).await?;
+        StandingReply::from_bytes(&bytes).map(|reply| reply.0).map_err(TransportError::unreadable)
+    }
+
+    /// Proposes the host's next certificate. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn propose(&self, pin: Pin) -> Result<Standing, TransportError> {
+        let bytes = self.post("proposing a certificate", paths::PROPOSE, ProposeRequest { pin }.to_bytes()).await?;
+        StandingReply::from_bytes(&bytes).map(|reply| reply.0).map_err(TransportError::unreadable)
+    }
+
+    /// Confirms the certificate that this client presents. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the server refuses, cannot be reached, or answers nonsense.
+    pub async fn confirm(&self) -> Result<Standing, TransportError> {
+        let bytes = self.post("confirming a certificate", paths::CONFIRM, ConfirmRequest.to_bytes()).await?;
+        StandingReply::from_bytes(&bytes).map(|reply| reply.0).map_err(TransportError::unreadable)
     }
 
     /// Enrols this host. Safe to repeat with the same identity and the same enrolment id.
@@ -147,7 +192,17 @@ impl Client {
     }
 
     async fn post(&self, doing: &'static str, path: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let request = self.request(Method::POST, path, message.into(), None)?;
+        self.ask(doing, Method::POST, path, message).await
+    }
+
+    async fn ask(
+        &self,
+        doing: &'static str,
+        method: Method,
+        path: &str,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, TransportError> {
+        let request = self.request(method, path, message.into(), None)?;
         self.answer(doing, request).await
     }
 

@@ -143,6 +143,7 @@ fn good() -> Vec<u8> {
         server_time: NOW,
         come_back_after: Duration::from_secs(60),
         desired: watchpost_core::sync::Desired::default(),
+        standing: None,
     };
     http(200, PROTOBUF, &reply.to_bytes())
 }

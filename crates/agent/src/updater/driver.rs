@@ -15,16 +15,15 @@ use watchpost_core::updater::{Command, Death, Event, Machine, Release, Running};
 use watchpost_protocol::SyncReply;
 
 use super::courier::{Courier, Delivery};
-use super::error::in_one_line;
+use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
 use super::prepare::{Order, Preparer};
-use super::record_store::RecordError;
 use super::supervisor::{Heard, News, Supervisor};
-use super::versions::{Look, VersionError};
+use super::versions::Look;
 use crate::host::facts;
 use crate::host::watch::HostWatch;
 use crate::local::{Ask, SensorStatus};
-use crate::rules::{self, Rules, RulesHostError};
+use crate::rules::{self, Rules};
 
 /// Everything the machine needs to act on a host.
 pub(super) struct Driver {
@@ -479,20 +478,6 @@ impl Driver {
             self.supervisor.stop().await;
         }
     }
-}
-
-/// Why the driver cannot go on with what it has in memory.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DriverError {
-    /// The folders of the host cannot be used.
-    #[error("the host's folders cannot be used")]
-    Versions(#[from] VersionError),
-    /// Rule packages cannot be worked with.
-    #[error("rule packages cannot be worked with")]
-    Rules(#[from] RulesHostError),
-    /// A decision could not be made durable, so it was not carried out.
-    #[error("a decision could not be made durable and was not carried out")]
-    Record(#[from] RecordError),
 }
 
 #[cfg(test)]

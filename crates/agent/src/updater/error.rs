@@ -1,4 +1,4 @@
-//! What can go wrong while a release is prepared, told so that a person knows what to do.
+//! What can go wrong on a host, told so that a person knows what to do.
 
 use std::error::Error;
 use std::io;
@@ -6,11 +6,31 @@ use std::path::PathBuf;
 
 use watchpost_package::VerifyError;
 
+use super::record_store::RecordError;
+use super::rotation::RotationError;
 use super::versions::VersionError;
+use crate::rules::RulesHostError;
 use crate::transport::TransportError;
 
 /// The longest reason that is reported, in characters.
 const REASON_CHARS: usize = 600;
+
+/// Why the driver cannot go on with what it has in memory.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DriverError {
+    /// The folders of the host cannot be used.
+    #[error("the host's folders cannot be used")]
+    Versions(#[from] VersionError),
+    /// Rule packages cannot be worked with.
+    #[error("rule packages cannot be worked with")]
+    Rules(#[from] RulesHostError),
+    /// A decision could not be made durable, so it was not carried out.
+    #[error("a decision could not be made durable and was not carried out")]
+    Record(#[from] RecordError),
+    /// The host's certificates cannot be looked after.
+    #[error("the host's certificates cannot be looked after")]
+    Rotation(#[from] RotationError),
+}
 
 /// Why a release could not be prepared. The running version is untouched.
 #[derive(Debug, thiserror::Error)]

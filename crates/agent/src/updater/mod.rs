@@ -10,6 +10,7 @@ mod layout;
 mod pace;
 mod prepare;
 mod record_store;
+mod rotation;
 mod service;
 mod status;
 mod supervisor;

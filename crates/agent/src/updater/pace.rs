@@ -81,6 +81,12 @@ impl Pace {
         self.next = now + Duration::from_millis(random % millis).max(SHORTEST_GAP);
     }
 
+    /// What kept the server from answering is gone: the next check-in is due at once.
+    pub(super) fn mended(&mut self, now: Timestamp) {
+        self.failures = 0;
+        self.next = self.last_began.map_or(now, |last| last + SHORTEST_GAP).max(now).min(self.next);
+    }
+
     /// The report differs from the one that was acknowledged: tell soon, but neither too often nor into an outage.
     pub(super) fn changed(&mut self, now: Timestamp) {
         let refills =

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesEvent;
 use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
@@ -16,17 +17,18 @@ use watchpost_package::Sha256Hex;
 use watchpost_protocol::{Code, SyncReply};
 
 use super::courier::{Courier, Delivery};
-use super::driver::{Driver, DriverError};
-use super::error::in_one_line;
+use super::driver::Driver;
+use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
 use super::layout::Layout;
 use super::pace::{Pace, Setback};
 use super::prepare::Preparer;
+use super::rotation::{Occasion, Rotation, RotationError};
 use super::supervisor::{Heard, Supervisor};
 use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
-use crate::identity::{IdentityError, Slot, Slots};
+use crate::identity::{IdentityError, Keyring};
 use crate::proxy_config::{ProxyConfigError, proxy_of};
 use crate::rules::Rules;
 use crate::transport::{Client, Timeouts, TransportError};
@@ -90,18 +92,19 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     let Some(_lock) = lock::take(&layout.updater_lock())? else {
         return Err(ServiceError::Running(options.root));
     };
-    let identity = Slots::of_host(&options.root).read(Slot::Cur)?.ok_or(ServiceError::NotEnrolled)?;
+    let keyring = Keyring::of_host(&options.root);
+    let held = keyring.open()?.ok_or(ServiceError::NotEnrolled)?;
     let mut server_key = [0; 32];
     hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| ServiceError::Hash("server key"))?;
     let director_root: Sha256Hex =
         config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
     let proxy = proxy_of(&options.root, &config)?;
-    let client = Client::through(proxy, &config.server, server_key, &identity, Timeouts::default())?;
+    let client = Client::through(proxy, &config.server, server_key, held.cur()?, Timeouts::default())?;
     let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
     tracing::info!(server = config.server, name = config.name, "the updater runs");
     loop {
         let clock = &options.clock;
-        let error = match Session::open(&options, &layout, client.clone(), director_root).await {
+        let error = match Session::open(&options, &layout, client.clone(), keyring.clone(), director_root).await {
             Ok(session) => match session.run(&mut stop).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -142,6 +145,10 @@ struct Session {
     replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     delivered: mpsc::Receiver<Delivery>,
     rules: mpsc::Receiver<RulesEvent>,
+    /// The host's certificates; `None` while one takes the place of another.
+    rotation: Option<Rotation>,
+    /// What looks after them meanwhile; it ends with the session, so that never two do.
+    rotating: JoinSet<Rotated>,
     /// What was sent last and is not answered.
     sent: Option<Report>,
     acknowledged: Option<Report>,
@@ -158,6 +165,8 @@ struct Awaited {
 }
 
 type Answer = Result<SyncReply, TransportError>;
+/// The certificates, and whether the host is let in again.
+type Rotated = (Rotation, bool);
 
 /// What ended a wait.
 enum Woken {
@@ -166,6 +175,7 @@ enum Woken {
     Heard(Heard),
     Delivered(Delivery),
     Rules(RulesEvent),
+    Rotated(Box<Result<Rotated, JoinError>>),
     Time,
     Stop,
 }
@@ -175,8 +185,11 @@ impl Session {
         options: &Options,
         layout: &Layout,
         client: Client,
+        keyring: Keyring,
         director_root: Sha256Hex,
     ) -> Result<Self, DriverError> {
+        let rotation = Some(Rotation::open(keyring, client.clone(), options.clock.clone())?);
+        let rotating = JoinSet::new();
         let (to_heard, heard) = mpsc::channel(EVENTS);
         let (to_prepared, prepared) = mpsc::channel(EVENTS);
         let clock = options.clock.clone();
@@ -202,6 +215,8 @@ impl Session {
             replies,
             delivered,
             rules,
+            rotation,
+            rotating,
             sent,
             acknowledged,
             waits,
@@ -223,6 +238,7 @@ impl Session {
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
+                Woken::Rotated(rotated) => self.rotated((*rotated).map_err(RotationError::from)?),
                 Woken::Time => {
                     self.driver.rules_tick()?;
                     self.driver.take(Event::Tick).await?;
@@ -250,7 +266,10 @@ impl Session {
             .waits
             .map(|(_, since)| PATIENCE.saturating_sub(instant.saturating_duration_since(since)))
             .filter(|left| !left.is_zero());
-        let is_talking = self.sent.is_some() || self.driver.is_sending() || self.driver.is_fetching_rules();
+        let is_talking = self.sent.is_some()
+            || self.rotation.is_none()
+            || self.driver.is_sending()
+            || self.driver.is_fetching_rules();
         if is_talking || self.driver.is_preparing() || patience.is_some() {
             self.clock.busy();
         } else {
@@ -267,6 +286,7 @@ impl Session {
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
+            Some(rotated) = self.rotating.join_next() => Woken::Rotated(Box::new(rotated)),
             () = clock.sleep_until(until) => Woken::Time,
             () = patient(patience) => Woken::Time,
             () = stop.asked() => Woken::Stop,
@@ -279,7 +299,8 @@ impl Session {
         let is_starting = self.driver.machine().report().service == ServiceState::Starting;
         let is_fresh = self.clock.instant().saturating_duration_since(self.opened) < PATIENCE;
         let is_held = is_starting && is_fresh && !self.driver.has_heard();
-        (self.sent.is_none() && !is_held).then(|| self.pace.next())
+        // What is presented must not change between a report and its answer.
+        (self.sent.is_none() && self.rotation.is_some() && !is_held).then(|| self.pace.next())
     }
 
     fn check_in_if_due(&mut self) {
@@ -306,13 +327,37 @@ impl Session {
             Ok(reply) => {
                 self.acknowledged = sent;
                 self.pace.answered(now, reply.come_back_after);
+                let standing = reply.standing.clone();
+                if self.rotation.as_mut().is_some_and(|rotation| rotation.is_due(standing.as_ref())) {
+                    self.rotate(Occasion::Told(standing));
+                }
                 self.driver.answered(reply).await
             }
             Err(error) => {
                 tracing::warn!("the check-in was not answered: {}", in_one_line(&error));
                 self.pace.failed(now, setback(&error), random());
+                if let Some(occasion) = Occasion::of(&error) {
+                    self.rotate(occasion);
+                }
                 Ok(())
             }
+        }
+    }
+
+    /// Looks after the certificates, beside everything else.
+    fn rotate(&mut self, occasion: Occasion) {
+        let Some(rotation) = self.rotation.take() else { return };
+        let was_refused = matches!(occasion, Occasion::Refused(_));
+        self.rotating.spawn(async move {
+            let (rotation, is_let_in) = rotation.run(occasion).await;
+            (rotation, was_refused && is_let_in)
+        });
+    }
+
+    fn rotated(&mut self, (rotation, is_mended): Rotated) {
+        self.rotation = Some(rotation);
+        if is_mended {
+            self.pace.mended(self.clock.now());
         }
     }
 

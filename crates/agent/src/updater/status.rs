@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+use watchpost_core::identity::Slots;
 use watchpost_core::updater::{Record, Running};
 
 use super::installation::Installation;
@@ -13,6 +14,7 @@ use super::versions::VersionError;
 use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
+use crate::identity::Keyring;
 use crate::local::{Ask, SensorLink, SensorStatus};
 
 /// How long the sensor may take to answer, in real time.
@@ -36,6 +38,8 @@ pub struct HostStatus {
     pub versions: Vec<String>,
     /// The updater's record; `null` when neither slot can be read.
     pub record: Option<Record>,
+    /// Which certificates the host holds: the current one, the one to come, the one before.
+    pub certificates: Option<Slots>,
     /// What the sensor says of itself.
     pub sensor: Option<SensorStatus>,
 }
@@ -80,6 +84,7 @@ pub async fn status(root: &Path) -> Result<HostStatus, StatusError> {
         running: runs,
         versions: view.versions.iter().map(ToString::to_string).collect(),
         record: installation.record(),
+        certificates: Keyring::of_host(root).open().ok().flatten().map(|held| held.slots),
         sensor: tokio::time::timeout(PATIENCE, ask(root)).await.ok().flatten(),
     })
 }

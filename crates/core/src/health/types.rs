@@ -68,6 +68,10 @@ types! {
     CaptureInterfaceDown,
     /// Selected capture adapters of an identity sensor are gone or down.
     CaptureInterfacesUnavailable,
+    /// The client certificate of a sensor has expired.
+    CertificateExpired,
+    /// The client certificate of a sensor expires soon, although it should have been renewed.
+    CertificateExpiring,
     /// The host's clock is off.
     ClockSkew,
     /// The configuration container is not audited as needed.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::RulesOrder;
 use crate::health::{Issue, IssueType};
 use crate::id::{SensorId, WorkspaceId};
+use crate::identity::Certificate;
 use crate::rollout::UpdateRecord;
 use crate::settings::SensorSettings;
 use crate::sync::Report;
@@ -65,6 +66,9 @@ pub struct Sensor {
     /// Which of its check-ins came late; forgotten when the control plane starts again.
     #[serde(skip)]
     pub contacts: Contacts,
+    /// When its certificate expires, and whether somebody wants another one.
+    #[serde(skip)]
+    pub certificate: Certificate,
     /// What it reported last.
     pub report: Report,
     /// What the planner remembers of it.
@@ -95,6 +99,7 @@ impl Sensor {
             last_contact: None,
             last_config_pull: None,
             contacts: Contacts::default(),
+            certificate: Certificate::default(),
             report: Report::default(),
             update: UpdateRecord::default(),
             issues: BTreeMap::new(),

@@ -37,7 +37,12 @@ fn enroll(raw: &wire::EnrollRequest) -> Result<EnrollRequest, WireError> {
 }
 
 fn reply() -> wire::SyncReply {
-    wire::SyncReply { server_time_ms: 1, come_back_after_ms: 1, desired: Some(wire::Desired::default()) }
+    wire::SyncReply {
+        server_time_ms: 1,
+        come_back_after_ms: 1,
+        desired: Some(wire::Desired::default()),
+        standing: None,
+    }
 }
 
 /// Checks that the refusal names the field.

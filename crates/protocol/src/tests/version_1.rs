@@ -9,6 +9,7 @@ use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest
 use proptest::prelude::*;
 use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
+use watchpost_core::identity::{Pin, Role, Standing};
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -117,10 +118,16 @@ fn answers_and_refusals() {
             settings_generation: 2,
             ..Desired::default()
         },
+        standing: None,
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);
-    let empty = SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default() };
+    let empty =
+        SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default(), standing: None };
     check("sync_reply_nothing", &empty.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &empty);
+    // Without the field, all is as before; with it, it reads back.
+    let pins = vec![(Pin::from([1; 32]), Role::Retiring), (Pin::from([2; 32]), Role::Active)];
+    let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty };
+    assert_eq!(SyncReply::from_bytes(&rotating.to_bytes()).unwrap(), rotating);
     let refusal = ErrorReply::new(Code::AccessKeyUnknown, "the access key is not known here");
     check("error_reply", &refusal.to_bytes(), |bytes| ErrorReply::from_bytes(bytes).unwrap(), &refusal);
     assert_eq!(refusal.known_code(), Some(Code::AccessKeyUnknown));

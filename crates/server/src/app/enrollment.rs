@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tracing::error;
 use watchpost_core::id::{SensorId, SiteId, ZoneId};
+use watchpost_core::identity::{Pin, Pins};
 use watchpost_core::sensor::{Sensor, SensorKind};
 use watchpost_core::time::Timestamp;
 use watchpost_store::{EnrolmentRow, SensorRow, SiteRow, Transaction, ZoneRow};
@@ -171,11 +172,14 @@ impl App {
             let is_same = known.pin == pin && self.sensor_by_pin(&pin) == Some(known.sensor);
             return Ok(if is_same { Ok(known.sensor) } else { Err(EnrollRefused::Replayed) });
         }
-        if self.sensor_by_pin(&pin).is_some() {
-            return Ok(Err(EnrollRefused::PinInUse));
+        let of_host = tx.enrolment_of_host(&request.host_id).await?;
+        if let Some(sensor) = self.sensor_by_pin(&pin) {
+            // A host whose certificate was replaced since it enrolled runs its setup again.
+            let is_same = of_host.is_some_and(|enrolment| enrolment.sensor == sensor);
+            return Ok(if is_same { Ok(sensor) } else { Err(EnrollRefused::PinInUse) });
         }
         // Its certificate is another one: the same was recognised above.
-        if tx.enrolment_of_host(&request.host_id).await?.is_some() {
+        if of_host.is_some() {
             return Ok(Err(EnrollRefused::PossibleClone));
         }
         let (site, zone) = match self.place(&mut tx, request, now).await? {
@@ -191,6 +195,7 @@ impl App {
         sensor.report.operating_system.clone_from(&request.operating_system);
         let row = SensorRow { sensor, zone: zone.id, pin, revision: 1 };
         tx.insert_sensor(&row).await?;
+        tx.save_certificates(id, &Pins::enrolled(Pin::from(pin), now)).await?;
         let (enrolment_id, host_id) = (request.enrolment_id.clone(), request.host_id.clone());
         tx.insert_enrolment(&EnrolmentRow { enrolment_id, sensor: id, pin, host_id }, now).await?;
         let after = json!({
@@ -199,7 +204,7 @@ impl App {
         });
         self.audit(&mut tx, &Actor::Sensor(id), "sensor.enrol", &id.to_string(), None, Some(after), None).await?;
         tx.commit().await?;
-        self.fleet_mut(|fleet| fleet.add_sensor(row, site, zone));
+        self.fleet_mut(|fleet| fleet.add_sensor(row, site, zone, &self.0.policy.certificate));
         self.0.bus.announce(Event::Sensor(id));
         self.poke();
         // The sooner its object is known, the sooner it can be missed.

@@ -7,7 +7,8 @@ use watchpost_core::content::RulesBoard;
 use watchpost_core::facts::Measurements;
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
-use watchpost_core::policy::{Policy, RulesPolicy};
+use watchpost_core::identity::{Pin, Pins};
+use watchpost_core::policy::{CertificatePolicy, Policy, RulesPolicy};
 use watchpost_core::rollout::{Fleet as Sensors, Planner};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
@@ -33,7 +34,8 @@ pub(crate) struct Fleet {
     pub(super) planner: Planner,
     rollout_revisions: BTreeMap<Version, u64>,
     kept: BTreeMap<SensorId, Kept>,
-    pins: HashMap<[u8; 32], SensorId>,
+    by_pin: HashMap<[u8; 32], SensorId>,
+    pins: BTreeMap<SensorId, Pins>,
     releases: Vec<ReleaseRow>,
     pub(super) rules: RulesBoard,
     rule_packages: Vec<RulePackageRow>,
@@ -63,7 +65,8 @@ fn catalogued(row: &ReleaseRow) -> Release {
 }
 
 impl Fleet {
-    pub(crate) async fn load(tx: &mut Transaction) -> Result<Self, AppError> {
+    pub(crate) async fn load(tx: &mut Transaction, policy: &CertificatePolicy) -> Result<Self, AppError> {
+        let mut certificates = tx.certificates().await?;
         let rollouts = tx.rollouts().await?;
         let mut fleet = Self {
             sensors: Sensors::new(),
@@ -71,7 +74,8 @@ impl Fleet {
             rollout_revisions: rollouts.iter().map(|row| (row.rollout.version, row.revision)).collect(),
             planner: Planner::over(rollouts.into_iter().map(|row| row.rollout)),
             kept: BTreeMap::new(),
-            pins: HashMap::new(),
+            by_pin: HashMap::new(),
+            pins: BTreeMap::new(),
             releases: tx.releases().await?,
             rules: RulesBoard::new(RulesPolicy::default()),
             rule_packages: Vec::new(),
@@ -90,7 +94,8 @@ impl Fleet {
             fleet.put_rule_package(row);
         }
         for row in tx.sensors().await? {
-            fleet.insert(row);
+            let pins = certificates.remove(&row.sensor.id);
+            fleet.insert(row, pins, policy);
         }
         for row in tx.issues().await? {
             fleet.issue_ids.insert((row.sensor, row.kind), row.id);
@@ -101,18 +106,38 @@ impl Fleet {
         Ok(fleet)
     }
 
-    fn insert(&mut self, row: SensorRow) {
+    fn insert(&mut self, row: SensorRow, pins: Option<Pins>, policy: &CertificatePolicy) {
         let SensorRow { sensor, zone, pin, revision } = row;
-        self.pins.insert(pin, sensor.id);
-        self.kept.insert(sensor.id, Kept { zone, revision });
-        self.rules.note(sensor.id, &sensor.report.rules);
-        self.sensors.insert(sensor.id, sensor);
+        let id = sensor.id;
+        let pins = pins.unwrap_or_else(|| Pins::enrolled(Pin::from(pin), sensor.created_at));
+        self.kept.insert(id, Kept { zone, revision });
+        self.rules.note(id, &sensor.report.rules);
+        self.sensors.insert(id, sensor);
+        self.take_pins(id, pins, policy);
+    }
+
+    /// Takes the saved certificates of a sensor over.
+    pub(crate) fn take_pins(&mut self, id: SensorId, pins: Pins, policy: &CertificatePolicy) {
+        self.changes += 1;
+        for held in self.pins.get(&id).map(Pins::rows).unwrap_or_default() {
+            self.by_pin.remove(held.pin.bytes());
+        }
+        self.by_pin.extend(pins.rows().iter().map(|held| (*held.pin.bytes(), id)));
+        if let Some(sensor) = self.sensors.get_mut(&id) {
+            sensor.certificate.expires_at = Some(pins.expires_at(policy));
+        }
+        self.pins.insert(id, pins);
+    }
+
+    /// The certificates of a sensor.
+    pub(crate) fn pins(&self, id: SensorId) -> Option<&Pins> {
+        self.pins.get(&id)
     }
 
     /// Forgets whose this sensor's pin is.
     #[cfg(test)]
     pub(crate) fn forget_pin(&mut self, id: SensorId) {
-        self.pins.retain(|_, known| *known != id);
+        self.by_pin.retain(|_, known| *known != id);
     }
 
     /// How often anything but a last contact has changed.
@@ -121,7 +146,7 @@ impl Fleet {
     }
 
     pub(crate) fn by_pin(&self, pin: &[u8; 32]) -> Option<SensorId> {
-        self.pins.get(pin).copied()
+        self.by_pin.get(pin).copied()
     }
 
     /// A sensor by its id or, for people, by its name in any spelling.
@@ -164,11 +189,10 @@ impl Fleet {
         (site.map_or("", |site| &site.name), zone.map_or("", |zone| &zone.name))
     }
 
-    pub(crate) fn add_sensor(&mut self, row: SensorRow, site: SiteRow, zone: ZoneRow) {
+    pub(crate) fn add_sensor(&mut self, row: SensorRow, site: SiteRow, zone: ZoneRow, policy: &CertificatePolicy) {
         self.sites.insert(site.id, site);
         self.zones.insert(zone.id, zone);
-        self.changes += 1;
-        self.insert(row);
+        self.insert(row, None, policy);
     }
 
     pub(crate) fn add_release(&mut self, release: ReleaseRow, planner: Planner) {

@@ -16,6 +16,9 @@ pub mod global;
 pub mod health;
 #[cfg(test)]
 mod hung_up;
+pub mod identity;
+#[cfg(test)]
+mod identity_tests;
 pub mod own_health;
 pub mod packages;
 pub(crate) mod planning;
@@ -118,7 +121,9 @@ impl App {
     pub(crate) async fn load(parts: Parts) -> Result<Self, AppError> {
         let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal } = parts;
         let mut tx = store.read(workspace).await?;
-        let (fleet, accounts) = (Fleet::load(&mut tx).await?, Accounts::load(&mut tx).await?);
+        let policy = Policy::default();
+        let fleet = Fleet::load(&mut tx, &policy.certificate).await?;
+        let accounts = Accounts::load(&mut tx).await?;
         drop(tx);
         let app = Self(Arc::new(Inner {
             store,
@@ -126,7 +131,7 @@ impl App {
             ready_at: clock.now(),
             folder,
             limits,
-            policy: Policy::default(),
+            policy,
             fleet: RwLock::new(fleet),
             accounts: RwLock::new(accounts),
             gate: tokio::sync::Mutex::new(()),

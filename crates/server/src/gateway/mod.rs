@@ -6,6 +6,7 @@
 mod attempts;
 mod certificate;
 mod files;
+mod identity;
 mod reply;
 mod routes;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use watchpost_core::id::SensorId;
+use watchpost_core::time::Timestamp;
 use watchpost_protocol::limits::REQUEST_BYTES;
 use watchpost_protocol::{
     Code, EnrollReply, EnrollRequest, EvidenceReply, EvidenceRequest, PingReply, SyncReply, SyncRequest, paths,
@@ -17,7 +18,7 @@ use watchpost_protocol::{
 
 use super::reply::{Body, Refusal, message};
 use super::tls::Pin;
-use super::{Gateway, files};
+use super::{Gateway, files, identity};
 use crate::app::enrollment::{EnrollRefused, EnrollRequest as Facts};
 use crate::app::evidence::{COME_BACK_AFTER, EvidenceRefused};
 use crate::app::sensors::{CheckInRefused, CheckInReply, Heard};
@@ -53,14 +54,22 @@ impl Gateway {
             return Ok(message(PingReply { server_time: self.clock.now(), is_enrolled }.to_bytes()));
         }
         // Looked up for each request, never remembered: a revoked sensor ends here on a live connection.
-        let sensor = self.app.sensor_by_pin(&pin).ok_or_else(unknown_sensor)?;
+        let now = self.clock.now();
+        let (sensor, admission) = self.app.admit(&pin, now).ok_or_else(unknown_sensor)?;
+        if identity::is_here(path) {
+            return Box::pin(self.identity(&head.method, path, &body, sensor, pin)).await;
+        }
+        identity::fully(admission)?;
         if path == paths::SYNC {
             if !is_post {
                 return Err(wrong_method());
             }
-            return match self.hear(sensor, &body)? {
-                Heard::Over(taken) => Self::synced(taken),
-                Heard::Changed(changed) => Self::synced(Box::pin(self.app.keep(changed)).await),
+            if self.app.may_remove_previous(sensor, &pin, now) {
+                Box::pin(self.app.remove_previous(sensor, pin, now)).await;
+            }
+            return match self.hear(sensor, &body, now)? {
+                Heard::Over(taken) => self.synced(sensor, taken),
+                Heard::Changed(changed) => self.synced(sensor, Box::pin(self.app.keep(changed)).await),
             };
         }
         if path == paths::EVIDENCE {
@@ -125,12 +134,12 @@ impl Gateway {
 
     /// A check-in as far as memory alone can answer it: no part of it outlives this call, so that a connection carries
     /// no room for it.
-    fn hear(&self, sensor: SensorId, body: &[u8]) -> Result<Heard, Refusal> {
+    fn hear(&self, sensor: SensorId, body: &[u8], now: Timestamp) -> Result<Heard, Refusal> {
         let request = SyncRequest::from_bytes(body)?;
-        Ok(self.app.hear(sensor, request.report, request.measurements, self.clock.now()))
+        Ok(self.app.hear(sensor, request.report, request.measurements, now))
     }
 
-    fn synced(taken: Result<CheckInReply, CheckInRefused>) -> Result<Response<Body>, Refusal> {
+    fn synced(&self, sensor: SensorId, taken: Result<CheckInReply, CheckInRefused>) -> Result<Response<Body>, Refusal> {
         let reply = taken.map_err(|refused| match refused {
             CheckInRefused::Unknown => unknown_sensor(),
             CheckInRefused::Unavailable => Refusal::new(Code::Unavailable, refused.to_string()),
@@ -139,6 +148,7 @@ impl Gateway {
             server_time: reply.server_time,
             come_back_after: reply.come_back_after,
             desired: reply.desired,
+            standing: self.app.standing_at_check_in(sensor, reply.server_time),
         };
         Ok(message(reply.to_bytes()))
     }
@@ -212,11 +222,11 @@ fn facts(request: EnrollRequest) -> Facts {
     }
 }
 
-fn unknown_sensor() -> Refusal {
+pub(super) fn unknown_sensor() -> Refusal {
     let message = "this certificate belongs to no enrolled sensor; enrol the host with the current access key";
     Refusal::new(Code::SensorUnknown, message)
 }
 
-fn wrong_method() -> Refusal {
+pub(super) fn wrong_method() -> Refusal {
     Refusal::new(Code::MethodNotAllowed, "this address is not asked that way")
 }

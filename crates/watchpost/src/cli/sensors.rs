@@ -30,6 +30,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Orders that the client certificate of a sensor be replaced at its next check-in.
+    #[command(after_help = "Example:\n  watchpost sensors rotate-certificate DC01 --reason 'a backup was stolen'")]
+    RotateCertificate {
+        /// Its id or its name
+        sensor: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Sets how a sensor works; what is not named stays as it is.
     #[command(
         after_help = "Example:\n  watchpost sensors set DC01 --capture-interface eth1 --home-network 10.0.0.0/8 --delayed-update true"
@@ -120,6 +133,11 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Show { sensor, connection, output } => {
             output.one(&connection.client()?.get(&format!("sensors/{}", encoded(&sensor))).await?)
+        }
+        Command::RotateCertificate { sensor, reason, connection, output } => {
+            let path = format!("sensors/{}/rotateCertificate", encoded(&sensor));
+            let answer = connection.client()?.post(&path, Some(&json!({ "reason": reason }))).await?;
+            output.one(answer.get("certificate").unwrap_or(&answer))
         }
         Command::Set { sensor, values, reason, connection, output } => {
             let path = format!("sensors/{}", encoded(&sensor));

@@ -18,7 +18,7 @@ use super::host::{START, version};
 use crate::host::disk::Disk;
 use crate::host::disk::tests::Power;
 use crate::host::process;
-use crate::identity::{Slot, Slots};
+use crate::identity::Keyring;
 use crate::setup::{KeySource, Setup, set_up};
 use crate::transport::{Client, Timeouts};
 use crate::updater::prepare::Order;
@@ -358,7 +358,7 @@ fn a_full_disk_is_told_before_anything_is_fetched() {
     let target = desired.target.unwrap();
     let power = Arc::new(Power { steps: Default::default(), cut: usize::MAX, free: 64 * 1024 * 1024 });
     let versions = Versions::new(world.layout.clone(), Disk { power: Some(power) });
-    let identity = Slots::of_host(world.layout.root()).read(Slot::Cur).unwrap().unwrap();
+    let identity = Keyring::of_host(world.layout.root()).read_or_make(world.clock.now()).unwrap();
     let (server, key) = (world.gateway.address.clone(), world.gateway.key_sha256);
     let client = Client::new(&server, key, &identity, Timeouts::default()).unwrap();
     let director = Sha256Hex::from_bytes(world.gateway.director_root);

@@ -199,4 +199,37 @@ pub(super) const ENTRIES: &[Entry] = &[
         measured: Measured::By("writing to the evidence store"),
         ..USUAL
     },
+    Entry {
+        kind: IssueType::CertificateExpiring,
+        id: 1314,
+        word: "certificateExpiring",
+        title: "A sensor's certificate expires soon",
+        trigger: "The client certificate expires in less than 21 days; its renewal should have begun 60 days before.",
+        description: "The updater renews it by itself, so something keeps it from doing so. The sensor works on.",
+        remediation: &[
+            "Check that the updater runs and reaches the control plane.",
+            "Read in its log what its renewal came to, and order another one.",
+        ],
+        commands: &[
+            "grep certificate {root}/updater/updater.log | tail",
+            "watchpost sensors rotate-certificate {sensor}",
+        ],
+        measured: Measured::By("when the control plane registered the certificate"),
+        ..USUAL
+    },
+    Entry {
+        kind: IssueType::CertificateExpired,
+        id: 1315,
+        word: "certificateExpired",
+        title: "A sensor's certificate has expired",
+        severity: Severity::High,
+        trigger: "The client certificate is older than 2 years.",
+        description: "It is still accepted for 90 days, and after that for its own renewal alone.",
+        remediation: &[
+            "Check that the updater runs and reaches the control plane: it renews the certificate as soon as it does.",
+        ],
+        commands: &["watchpost-updater status --root {root}", "grep certificate {root}/updater/updater.log | tail"],
+        measured: Measured::By("when the control plane registered the certificate"),
+        ..USUAL
+    },
 ];

@@ -1,4 +1,5 @@
-//! What the control plane sees for itself: silence, missing pulls, late check-ins, failed updates, old versions.
+//! What the control plane sees for itself: silence, missing pulls, late check-ins, failed updates, old versions, old
+//! certificates.
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub(super) fn look(outlook: &mut Outlook<'_>) {
     unsteady(outlook);
     update(outlook);
     rules(outlook);
+    certificate(outlook);
 }
 
 fn silence(outlook: &mut Outlook<'_>) {
@@ -87,4 +89,21 @@ fn rules(outlook: &mut Outlook<'_>) {
     }
     let reason = format!("the rules of {} were put back at {}: {}", failed.build, failed.at, failed.reason);
     outlook.see(IssueType::RulePackageFailed, Seen::new(&reason));
+}
+
+/// A certificate that should have been renewed long ago.
+fn certificate(outlook: &mut Outlook<'_>) {
+    let Some(end) = outlook.sensor.certificate.expires_at else { return };
+    if outlook.context.now >= end {
+        outlook.see(IssueType::CertificateExpired, Seen::new(&format!("it expired at {end} and was not renewed")));
+        return;
+    }
+    outlook.wake(end);
+    // “Less than” so long before: one millisecond later.
+    let at = end - outlook.context.policy.certificate.issue_before + Duration::from_millis(1);
+    outlook.see_from(
+        at,
+        IssueType::CertificateExpiring,
+        Seen::new(&format!("it expires at {end} and was not renewed")),
+    );
 }

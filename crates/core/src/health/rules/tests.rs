@@ -8,6 +8,7 @@ use super::*;
 use crate::catalogue::{Catalogue, Release, ReleaseKind};
 use crate::health::{Issue, catalogue};
 use crate::id::{SensorId, WorkspaceId};
+use crate::identity::Certificate;
 use crate::policy::Policy;
 use crate::rollout::Failure;
 use crate::sensor::SensorKind;
@@ -444,4 +445,23 @@ fn every_type_that_is_said_to_come_through_the_door_names_a_field_of_it() {
             assert!(known.split_whitespace().any(|name| name == field), "{}: {field}", entry.word);
         }
     }
+}
+
+#[test]
+fn a_certificate_that_was_not_renewed_is_told_from_less_than_21_days_before_its_end() {
+    const DAY: i64 = 86_400;
+    let mut seen = sensor(DC, V2, &Value::Null, 700 * DAY);
+    seen.certificate = Certificate { expires_at: Some(after(730 * DAY)), ordered_at: None };
+    let mut open_at = |seconds: i64| {
+        say(&mut seen, V2, &Value::Null, seconds);
+        open(&mut seen, seconds)
+    };
+    assert!(open_at(709 * DAY).is_empty(), "21 days are not less than 21 days");
+    assert_eq!(open_at(709 * DAY + 1), ["certificateExpiring"]);
+    assert_eq!(open_at(730 * DAY - 1), ["certificateExpiring"]);
+    assert_eq!(open_at(730 * DAY), ["certificateExpired"]);
+    seen.certificate.expires_at = Some(after(1460 * DAY));
+    assert!(open(&mut seen, 730 * DAY).is_empty(), "it was renewed");
+    seen.certificate.expires_at = None;
+    assert!(open(&mut seen, 730 * DAY).is_empty(), "nobody knows");
 }

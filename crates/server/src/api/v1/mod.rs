@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod body;
+mod certificates;
 mod devices;
 mod directories;
 mod events;
@@ -47,6 +48,7 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/rule-packages/{build}/pull-back", Action::PublishReleases, rules::pull_back)
         .post("/sensors/{sensor}/rules/push", Action::SteerRollouts, rules::push)
         .post("/sensors/{sensor}/rules/mode", Action::SteerRollouts, rules::set_mode)
+        .post("/sensors/{sensor}/rotateCertificate", Action::ManageSensors, certificates::rotate)
         .post("/packages", Action::PublishReleases, packages::upload)
         .get("/health-issues", Action::ReadFleet, health::list)
         .get("/directories", Action::ReadFleet, directories::list)

@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
 use watchpost_core::sensor::{Derived, Sensor};
 
+use super::certificates;
 use super::health::write_issue;
 use super::paging::{Options, page};
 use crate::api::problem::Problem;
@@ -29,6 +30,8 @@ pub(super) async fn show(State(web): State<Web>, Path(sensor): Path<String>) -> 
         fields.extend(details(&row, &sensor));
         let measured = web.app.measured(row.id).map(|(at, counted)| json!({ "at": at, "measurements": counted }));
         fields.insert("measured".to_owned(), json!(measured));
+        let certificate = web.app.certificate(row.id, web.app.clock().now());
+        fields.insert("certificate".to_owned(), json!(certificate.map(|view| certificates::write(&view))));
     }
     Ok(Json(answer))
 }

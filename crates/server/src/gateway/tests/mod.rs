@@ -1,6 +1,7 @@
 //! The gateway against real sensors, against clients that misbehave, and against strangers.
 
 mod evidence;
+mod identity;
 mod raw;
 mod seat;
 
@@ -28,6 +29,7 @@ struct Running {
     seat: Seat,
     at: SocketAddr,
     key: AccessKey,
+    clock: Clock,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     folder: tempfile::TempDir,
@@ -48,7 +50,8 @@ impl Running {
         }
         let certificate = GatewayCertificate::generate(NOW).unwrap();
         let repositories = folder.path().join("repositories");
-        let gateway = Gateway::new(seat.app(), Clock::fixed(NOW), repositories, &certificate, limits).unwrap();
+        let clock = Clock::fixed(NOW);
+        let gateway = Gateway::new(seat.app(), clock.clone(), repositories, &certificate, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let key = AccessKey {
@@ -58,7 +61,7 @@ impl Running {
         };
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(gateway.serve(listener, stopped));
-        Self { seat, at, key, stop, serving, folder }
+        Self { seat, at, key, clock, stop, serving, folder }
     }
 
     fn sensor(&self, name: &str) -> SimSensor {

@@ -1,7 +1,9 @@
 //! Who this host is to the server: a self-signed certificate, known by the SHA-256 of its DER (decision 4).
 //!
-//! Three slots on disk, `cur`, `next` and `prev`. A slot is a folder that appears whole, by rename, or not at all.
-//! Nothing here ever deletes a slot or replaces the key in it.
+//! Each certificate with its key is a folder that appears whole, by rename, or not at all, and never changes after that.
+//! Which of them is the current one, the next one and the one before is for the [`Keyring`] to know.
+
+mod keyring;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -11,7 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use watchpost_core::identity::Pin;
 use watchpost_core::time::Timestamp;
+
+pub use self::keyring::{Held, Keyring};
+use crate::host::disk::Disk;
+use crate::updater::RecordError;
 
 /// How long a client certificate is valid by its own dates.
 const VALIDITY: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
@@ -22,29 +29,11 @@ const LATEST: Timestamp = Timestamp::from_millis(7_258_118_400_000);
 /// The largest file of a slot that is read; a certificate has some 300 bytes.
 const FILE_BYTES: u64 = 4096;
 
+/// What the name of a folder ends in until it is complete.
+const UNFINISHED: &str = "unfinished";
+
 /// Hexadecimal digits of the pin that an enrolment id has.
 const ENROLMENT_ID_DIGITS: usize = 32;
-
-/// The three slots a host may hold a key in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// What the host presents.
-    Cur,
-    /// Made for a rotation, not yet promoted.
-    Next,
-    /// What the host presented before the last rotation.
-    Prev,
-}
-
-impl Slot {
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Cur => "cur",
-            Self::Next => "next",
-            Self::Prev => "prev",
-        }
-    }
-}
 
 /// A certificate and its private key.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,6 +65,12 @@ pub enum IdentityError {
     /// No key or certificate could be made.
     #[error("no client certificate could be made")]
     Generate(#[source] rcgen::Error),
+    /// Which certificate is which could not be made durable.
+    #[error("which certificate is the current one could not be made durable; what was before holds")]
+    Record(#[from] RecordError),
+    /// The host has none.
+    #[error("this host has no certificate; run `watchpost-updater setup` first")]
+    NotEnrolled,
 }
 
 impl fmt::Debug for Identity {
@@ -109,6 +104,12 @@ impl Identity {
         pin
     }
 
+    /// The same, as the rotation names it.
+    #[must_use]
+    pub fn named(&self) -> Pin {
+        Pin::from(self.pin())
+    }
+
     /// The id of this identity's enrolment. It follows from the certificate, so that a setup that is run again after
     /// a lost reply is the same enrolment, and one with another key is another.
     #[must_use]
@@ -139,80 +140,43 @@ impl Identity {
     }
 }
 
-/// The slots of one host, in its folder `updater/identity`.
-#[derive(Clone, Debug)]
-pub struct Slots {
-    folder: PathBuf,
+/// What a folder holds; `None` if it is not there.
+fn read_folder(folder: &Path) -> Result<Option<Identity>, IdentityError> {
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IdentityError::Io { path: folder.to_owned(), source }),
+        Ok(_) => {}
+    }
+    let identity = Identity { certificate: read_file(folder, "cert.der")?, key: read_file(folder, "key.der")? };
+    match identity.certified() {
+        Ok(_) => Ok(Some(identity)),
+        Err(_) => {
+            Err(IdentityError::Damaged { path: folder.to_owned(), why: "certificate and key do not belong together" })
+        }
+    }
 }
 
-impl Slots {
-    /// The slots of the host folder `root`.
-    #[must_use]
-    pub fn of_host(root: &Path) -> Self {
-        Self { folder: root.join("updater").join("identity") }
+/// Writes a folder that is not there yet, durably and whole.
+fn write_folder(path: &Path, identity: &Identity, disk: &Disk) -> io::Result<()> {
+    let above = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+    fs::set_permissions(above, Permissions::from_mode(0o700))?;
+    if path.try_exists()? {
+        return Err(io::Error::from(io::ErrorKind::AlreadyExists));
     }
-
-    /// What a slot holds; `None` if it is empty.
-    ///
-    /// # Errors
-    /// When the slot cannot be read or is damaged.
-    pub fn read(&self, slot: Slot) -> Result<Option<Identity>, IdentityError> {
-        let folder = self.folder.join(slot.folder());
-        match fs::symlink_metadata(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(IdentityError::Io { path: folder, source }),
-            Ok(_) => {}
-        }
-        let identity = Identity { certificate: read_file(&folder, "cert.der")?, key: read_file(&folder, "key.der")? };
-        match identity.certified() {
-            Ok(_) => Ok(Some(identity)),
-            Err(_) => Err(IdentityError::Damaged { path: folder, why: "certificate and key do not belong together" }),
-        }
+    let unfinished = path.with_extension(UNFINISHED);
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
     }
-
-    /// What `cur` holds; made and made durable first if the slot is empty. A crash on the way leaves it empty.
-    ///
-    /// # Errors
-    /// When the slot cannot be read or written, or is damaged.
-    pub fn read_or_make_cur(&self, now: Timestamp) -> Result<Identity, IdentityError> {
-        if let Some(identity) = self.read(Slot::Cur)? {
-            return Ok(identity);
-        }
-        let identity = Identity::generate(now)?;
-        self.fill(Slot::Cur, &identity)?;
-        Ok(identity)
-    }
-
-    /// Fills an empty slot, durably and whole.
-    ///
-    /// # Errors
-    /// When the slot holds something already, or the disk fails.
-    pub fn fill(&self, slot: Slot, identity: &Identity) -> Result<(), IdentityError> {
-        let path = self.folder.join(slot.folder());
-        self.write_slot(&path, identity).map_err(|source| IdentityError::Io { path, source })
-    }
-
-    fn write_slot(&self, path: &Path, identity: &Identity) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
-        if path.try_exists()? {
-            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
-        }
-        let unfinished = path.with_extension("unfinished");
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        DirBuilder::new().mode(0o700).create(&unfinished)?;
-        write_file(&unfinished.join("cert.der"), &identity.certificate)?;
-        write_file(&unfinished.join("key.der"), &identity.key)?;
-        File::open(&unfinished)?.sync_all()?;
-        // The rename is the marker: a slot under its own name is complete.
-        fs::rename(&unfinished, path)?;
-        File::open(&self.folder)?.sync_all()?;
-        // The identity folder's own name must survive a power cut too.
-        self.folder.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
-    }
+    DirBuilder::new().mode(0o700).create(&unfinished)?;
+    write_file(&unfinished.join("cert.der"), &identity.certificate)?;
+    write_file(&unfinished.join("key.der"), &identity.key)?;
+    disk.sync_folder(&unfinished)?;
+    // The rename is the marker: a folder under its own name is complete.
+    disk.publish(&unfinished, path)?;
+    // The name of the folder above must survive a power cut too.
+    above.parent().map_or(Ok(()), |above| disk.sync_folder(above))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -244,13 +208,11 @@ mod tests {
     #[test]
     fn cur_is_made_once_and_stays() {
         let root = tempfile::tempdir().unwrap();
-        let slots = Slots::of_host(root.path());
-        assert_eq!(slots.read(Slot::Cur).unwrap(), None);
-        let made = slots.read_or_make_cur(NOW).unwrap();
-        assert_eq!(slots.read_or_make_cur(NOW).unwrap(), made);
-        assert_eq!(slots.read(Slot::Cur).unwrap(), Some(made.clone()));
-        assert_eq!((slots.read(Slot::Next).unwrap(), slots.read(Slot::Prev).unwrap()), (None, None));
-        assert!(slots.fill(Slot::Cur, &Identity::generate(NOW).unwrap()).is_err(), "a slot was replaced");
+        let keyring = Keyring::of_host(root.path());
+        assert!(keyring.open().unwrap().is_none());
+        let made = keyring.read_or_make(NOW).unwrap();
+        assert_eq!(keyring.read_or_make(NOW).unwrap(), made);
+        assert_eq!(keyring.open().unwrap().unwrap().slots, watchpost_core::identity::Slots::only(made.named()));
         let other = Identity::generate(NOW).unwrap();
         assert!(other.pin() != made.pin() && other.enrolment_id() != made.enrolment_id());
         assert_eq!(made.enrolment_id().len(), 36);
@@ -259,7 +221,7 @@ mod tests {
     #[test]
     fn only_the_service_may_read_the_key() {
         let root = tempfile::tempdir().unwrap();
-        Slots::of_host(root.path()).read_or_make_cur(NOW).unwrap();
+        Keyring::of_host(root.path()).read_or_make(NOW).unwrap();
         let cur = root.path().join("updater/identity/cur");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&cur), mode(&cur.join("key.der")), mode(&cur.join("cert.der"))), (0o700, 0o600, 0o600));
@@ -271,26 +233,26 @@ mod tests {
         let identity = root.path().join("updater/identity");
         fs::create_dir_all(identity.join("cur.unfinished")).unwrap();
         fs::write(identity.join("cur.unfinished/cert.der"), "torn").unwrap();
-        let slots = Slots::of_host(root.path());
-        assert_eq!(slots.read(Slot::Cur).unwrap(), None);
-        slots.read_or_make_cur(NOW).unwrap();
+        let keyring = Keyring::of_host(root.path());
+        assert!(keyring.open().unwrap().is_none());
+        keyring.read_or_make(NOW).unwrap();
     }
 
     #[test]
     fn a_damaged_slot_is_told_and_never_replaced() {
         let root = tempfile::tempdir().unwrap();
-        let slots = Slots::of_host(root.path());
-        slots.read_or_make_cur(NOW).unwrap();
+        let keyring = Keyring::of_host(root.path());
+        keyring.read_or_make(NOW).unwrap();
         let cur = root.path().join("updater/identity/cur");
         let key = fs::read(cur.join("key.der")).unwrap();
         for damage in [Vec::new(), Identity::generate(NOW).unwrap().key, vec![7; 5000], key[..20].to_vec()] {
             fs::write(cur.join("key.der"), damage).unwrap();
-            assert!(matches!(slots.read_or_make_cur(NOW), Err(IdentityError::Damaged { .. })));
+            assert!(matches!(keyring.read_or_make(NOW), Err(IdentityError::Damaged { .. })));
         }
         fs::remove_file(cur.join("key.der")).unwrap();
-        assert!(matches!(slots.read_or_make_cur(NOW), Err(IdentityError::Damaged { .. })));
+        assert!(matches!(keyring.read_or_make(NOW), Err(IdentityError::Damaged { .. })));
         fs::write(cur.join("key.der"), key).unwrap();
-        slots.read_or_make_cur(NOW).unwrap();
+        keyring.read_or_make(NOW).unwrap();
     }
 
     #[test]
