@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesEvent;
 use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
@@ -19,10 +20,12 @@ use super::courier::{Courier, Delivery};
 use super::driver::{Driver, DriverError};
 use super::error::in_one_line;
 use super::installation::Installation;
+use super::launch::{Launch, LaunchError};
 use super::layout::Layout;
 use super::pace::{Pace, Setback};
 use super::prepare::Preparer;
 use super::supervisor::{Heard, Supervisor};
+use crate::guard::{self, Guarding, News};
 use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
@@ -46,6 +49,8 @@ pub struct Options {
     pub clock: Clock,
     /// What every sensor gets on its command line beside the usual.
     pub sensor_arguments: Vec<String>,
+    /// Whether the sensor is held to what its host has left.
+    pub guards: bool,
 }
 
 /// Why the updater service cannot run.
@@ -63,6 +68,9 @@ pub enum ServiceError {
     /// A hash in the settings is damaged.
     #[error("the host's settings name no valid {0}; run `watchpost-updater setup` again")]
     Hash(&'static str),
+    /// The sensor cannot be started as the settings say.
+    #[error("the sensor cannot be started as setup was told")]
+    Launch(#[from] LaunchError),
     /// The server's address cannot be used.
     #[error("the connection to the server cannot be set up")]
     Transport(#[from] TransportError),
@@ -95,13 +103,14 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| ServiceError::Hash("server key"))?;
     let director_root: Sha256Hex =
         config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
+    let launch = Launch::of(&config)?;
     let proxy = proxy_of(&options.root, &config)?;
     let client = Client::through(proxy, &config.server, server_key, &identity, Timeouts::default())?;
     let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
     tracing::info!(server = config.server, name = config.name, "the updater runs");
     loop {
         let clock = &options.clock;
-        let error = match Session::open(&options, &layout, client.clone(), director_root).await {
+        let error = match Session::open(&options, &layout, client.clone(), director_root, launch.clone()).await {
             Ok(session) => match session.run(&mut stop).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -142,6 +151,8 @@ struct Session {
     replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     delivered: mpsc::Receiver<Delivery>,
     rules: mpsc::Receiver<RulesEvent>,
+    guard: mpsc::Receiver<News>,
+    guarding: JoinHandle<()>,
     /// What was sent last and is not answered.
     sent: Option<Report>,
     acknowledged: Option<Report>,
@@ -166,6 +177,7 @@ enum Woken {
     Heard(Heard),
     Delivered(Delivery),
     Rules(RulesEvent),
+    Guard(News),
     Time,
     Stop,
 }
@@ -176,12 +188,20 @@ impl Session {
         layout: &Layout,
         client: Client,
         director_root: Sha256Hex,
+        launch: Launch,
     ) -> Result<Self, DriverError> {
         let (to_heard, heard) = mpsc::channel(EVENTS);
         let (to_prepared, prepared) = mpsc::channel(EVENTS);
         let clock = options.clock.clone();
         let installation = Installation::new(layout, Disk::default());
-        let supervisor = Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard);
+        let Guarding { sensor, news: guard, task: guarding } = Guarding::start(guard::Options {
+            group: guard::group_name(layout.root()),
+            state: layout.guard_state(),
+            clock: clock.clone(),
+            acts: options.guards,
+        });
+        let supervisor =
+            Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard, sensor).launching(launch);
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);
@@ -202,6 +222,8 @@ impl Session {
             replies,
             delivered,
             rules,
+            guard,
+            guarding,
             sent,
             acknowledged,
             waits,
@@ -223,6 +245,7 @@ impl Session {
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
+                Woken::Guard(news) => self.driver.guarded(news).await?,
                 Woken::Time => {
                     self.driver.rules_tick()?;
                     self.driver.take(Event::Tick).await?;
@@ -230,6 +253,9 @@ impl Session {
                 Woken::Stop => {
                     tracing::info!("the updater was told to stop, and stops its sensor");
                     self.driver.shut_down().await;
+                    drop(self.driver);
+                    // It ends with the driver, and takes the sensor's group away. If it failed, the group stays behind.
+                    let _ = self.guarding.await;
                     return Ok(());
                 }
             }
@@ -267,6 +293,7 @@ impl Session {
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
+            Some(news) = self.guard.recv() => Woken::Guard(news),
             () = clock.sleep_until(until) => Woken::Time,
             () = patient(patience) => Woken::Time,
             () = stop.asked() => Woken::Stop,
