@@ -79,6 +79,8 @@ fn host(root: &Path) -> anyhow::Result<PathBuf> {
         audit_log: None,
         logs_path: None,
         engine_user: None,
+        sensor_user: None,
+        sensor_unit: None,
         delayed: false,
         proxy: None,
     }

@@ -45,6 +45,27 @@ pub fn has_own_mounts(name: &str) -> anyhow::Result<bool> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(true);
     }
+    in_own_mounts(&[name, "--exact", "--nocapture"])?;
+    Ok(false)
+}
+
+/// Whether this process, a programme with these arguments, has mounts of its own. If not, it is run again with them.
+///
+/// # Errors
+/// When it fails there, or the system gives nobody mounts of their own.
+pub fn programme_has_own_mounts(arguments: &[String]) -> anyhow::Result<bool> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(true);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let said = in_own_mounts(&arguments)?;
+    print!("{said}");
+    Ok(false)
+}
+
+/// Runs this very program once more, with mounts of its own; gives what it printed.
+fn in_own_mounts(arguments: &[&str]) -> anyhow::Result<String> {
+    let name = arguments.first().copied().unwrap_or("this programme");
     let unshare = |words: &[&str]| {
         let mut command = Command::new("unshare");
         command.args(words).arg("--mount");
@@ -59,9 +80,8 @@ pub fn has_own_mounts(name: &str) -> anyhow::Result<bool> {
         format!("{name} mounts a small disk, and this system lets nobody: run it as root, or allow user namespaces")
     })?;
     let mut again = unshare(way);
-    again.arg(std::env::current_exe()?).args([name, "--exact", "--nocapture"]).env(INSIDE, "1");
-    tools::run(&mut again, "apt-get install util-linux")?;
-    Ok(false)
+    again.arg(std::env::current_exe()?).args(arguments).env(INSIDE, "1").stderr(Stdio::inherit());
+    tools::run(&mut again, "apt-get install util-linux")
 }
 
 /// A file that takes what is left of a small disk, until it is dropped.
@@ -227,13 +247,22 @@ impl Site {
     /// # Errors
     /// When setup fails or the updater cannot be started.
     pub fn set_up_host(&mut self, name: &str, facts: &[&str]) -> anyhow::Result<()> {
+        self.enrol_host(name, facts)?;
+        self.start_host()
+    }
+
+    /// Sets the host up under this name, with these facts.
+    ///
+    /// # Errors
+    /// When setup fails.
+    pub fn enrol_host(&mut self, name: &str, facts: &[&str]) -> anyhow::Result<()> {
         let (root, key) = (text(&self.host()), self.path("access-key"));
         std::fs::write(&key, &self.access_key)?;
         let mut setup = Command::new(binary("watchpost-updater")?);
         setup.args(["setup", "--quiet", "--root", &root, "--server", &self.gateway, "--access-key-file", &key]);
         setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
         tools::run(&mut setup, "cargo build")?;
-        self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
+        Ok(())
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.

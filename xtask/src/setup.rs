@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, Seen)] = &[
     ("samba-dsdb-modules", Seen::Command(&["dpkg-query", "--show", "samba-dsdb-modules"])),
     ("samba-vfs-modules", Seen::Command(&["dpkg-query", "--show", "samba-vfs-modules"])),
     ("smbclient", Seen::File("/usr/bin/smbclient")),
+    ("systemd", Seen::Command(&["systemd-analyze", "--version"])),
     ("tcpreplay", Seen::File("/usr/bin/tcpreplay")),
     ("tinyproxy-bin", Seen::File("/usr/bin/tinyproxy")),
     ("util-linux", Seen::Command(&["setpriv", "--version"])),

@@ -3,6 +3,7 @@
 //! Holds no secret: the access key is used once, at enrolment, and never stored.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,12 @@ pub struct HostConfig {
     /// The user that engines run as where the sensor itself runs as root.
     #[serde(default)]
     pub engine_user: Option<String>,
+    /// The user that the sensor runs as; `None`: the updater's.
+    #[serde(default)]
+    pub sensor_user: Option<String>,
+    /// The unit of systemd that runs the sensor; `None`: it is the updater's child.
+    #[serde(default)]
+    pub sensor_unit: Option<String>,
     /// Whether this sensor asks for the delayed ring.
     #[serde(default)]
     pub delayed: bool,
@@ -122,6 +129,11 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
     temporary.write_all(bytes)?;
+    // Whoever could read the file before it is replaced still can: the sensor may be another user.
+    if let Ok(before) = std::fs::metadata(path) {
+        chown(temporary.path(), None, Some(before.gid()))?;
+        std::fs::set_permissions(temporary.path(), before.permissions())?;
+    }
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|refused| refused.error)?;
     std::fs::File::open(folder)?.sync_all()
@@ -142,6 +154,8 @@ pub(crate) fn sample() -> HostConfig {
         audit_log: Some("/var/log/samba/audit.json".into()),
         logs_path: None,
         engine_user: None,
+        sensor_user: None,
+        sensor_unit: None,
         delayed: false,
         proxy: None,
     }
@@ -156,6 +170,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         sample().write(root.path()).unwrap();
         assert_eq!(HostConfig::read(root.path()).unwrap(), sample());
+    }
+
+    #[test]
+    fn who_could_read_the_settings_still_can_after_they_were_written_again() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        sample().write(root.path()).unwrap();
+        let path = HostConfig::path(root.path());
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600, "nobody else's at first");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        sample().write(root.path()).unwrap();
+        assert_eq!(mode(), 0o640);
     }
 
     #[test]

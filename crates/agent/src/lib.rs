@@ -4,6 +4,7 @@ pub mod connection_check;
 pub mod documented;
 pub mod engine;
 pub mod evidence;
+pub mod guard;
 pub mod host;
 pub mod host_config;
 pub mod identity;

@@ -22,7 +22,9 @@ use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::{IdentityError, Keyring};
 use crate::proxy_config::{ProxyConfig, ProxyConfigError, keep_password};
 use crate::transport::{Client, Credentials, Proxy, Timeouts, TransportError};
-use crate::updater::{Installation, Layout, VersionError};
+use crate::updater::{Installation, LaunchError, Layout, SensorUser, VersionError};
+
+mod handover;
 
 /// The user that the packet engine runs as where setup may make one.
 const ENGINE_USER: &str = "watchpost-engine";
@@ -83,6 +85,10 @@ pub struct Setup {
     pub logs_path: Option<PathBuf>,
     /// The user that engines run as.
     pub engine_user: Option<String>,
+    /// The user that the sensor runs as.
+    pub sensor_user: Option<String>,
+    /// The unit of systemd that runs the sensor.
+    pub sensor_unit: Option<String>,
     /// Whether it asks for the delayed ring.
     pub delayed: bool,
     /// The proxy on the way to the server, `http://host:port`.
@@ -141,6 +147,9 @@ pub enum SetupError {
     /// The settings cannot be written.
     #[error("the host's settings cannot be written")]
     Config(#[from] HostConfigError),
+    /// The sensor cannot run as that user.
+    #[error("the sensor cannot run as the user that was named")]
+    SensorUser(#[from] LaunchError),
 }
 
 impl SetupError {
@@ -160,6 +169,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     if setup.audit_log.is_none() && kind.is_some_and(SensorKind::follows_audit_log) {
         return Err(SetupError::NoAuditLog(setup.sensor_type.clone()));
     }
+    let user = setup.sensor_user.as_deref().map(SensorUser::find).transpose()?;
     let key = read_key(&setup.key)?;
     let server = server_address(&setup.server)?;
     let proxy_url = setup.proxy_url.as_deref();
@@ -203,6 +213,8 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         audit_log: setup.audit_log.as_deref().map(absolute).transpose()?,
         logs_path: setup.logs_path.as_deref().map(absolute).transpose()?,
         engine_user: setup.engine_user.clone().or_else(own_engine_user),
+        sensor_user: setup.sensor_user.clone(),
+        sensor_unit: setup.sensor_unit.clone(),
         delayed: setup.delayed,
         proxy: proxy_url.map(|url| ProxyConfig {
             url: url.to_owned(),
@@ -212,6 +224,9 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     keep_password(layout.root(), setup.proxy_credentials.as_ref())?;
     // Last: a host with settings is a host that is set up.
     config.write(layout.root())?;
+    if let Some(user) = &user {
+        handover::to_sensor(&layout, user).map_err(|(path, source)| SetupError::Write { path, source })?;
+    }
     Ok(reply.sensor_id)
 }
 

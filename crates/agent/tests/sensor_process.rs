@@ -53,6 +53,8 @@ impl Host {
             audit_log: Some(host.root().join("audit.json")),
             logs_path: None,
             engine_user: None,
+            sensor_user: None,
+            sensor_unit: None,
             delayed: false,
             proxy: None,
         };

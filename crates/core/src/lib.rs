@@ -8,6 +8,7 @@ pub mod content;
 pub mod directory;
 pub mod evidence;
 pub mod facts;
+pub mod guard;
 pub mod health;
 pub mod id;
 pub mod identity;

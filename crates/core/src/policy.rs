@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use crate::health::systems::{SYSTEMS, SystemSupport};
 
+mod resources;
+
+pub use resources::ResourcePolicy;
+
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
@@ -218,39 +222,6 @@ impl Default for CertificatePolicy {
             issue_before: days(21),
             previous_kept: days(7),
             expired_accepted: days(90),
-        }
-    }
-}
-
-/// What a sensor leaves to its host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResourcePolicy {
-    /// Memory and processor time a host keeps free, in percent (S: “at least 15 %”).
-    pub kept_free_percent: u32,
-    /// How often that is looked at (L: 10 s).
-    pub checked_every: Duration,
-    /// Breaches in a row after which the sensor is stopped and started again (L: 3).
-    pub breaches: u32,
-    /// Processors busier than that for so long are an issue (P: 5 min).
-    pub processor_short_after: Duration,
-    /// Less of the sensor's disk free than this is low, in percent (P: 10 %).
-    pub disk_low_percent: u32,
-    /// Processor time of generation 3 at most, in percent (L: 30 %).
-    pub v3_processor_percent: u32,
-    /// Memory of generation 3 at most, in bytes (L: 1.5 GB).
-    pub v3_memory: u64,
-}
-
-impl Default for ResourcePolicy {
-    fn default() -> Self {
-        Self {
-            kept_free_percent: 15,
-            checked_every: Duration::from_secs(10),
-            breaches: 3,
-            processor_short_after: minutes(5),
-            disk_low_percent: 10,
-            v3_processor_percent: 30,
-            v3_memory: GIBIBYTE * 3 / 2,
         }
     }
 }

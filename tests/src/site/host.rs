@@ -75,6 +75,16 @@ impl Site {
         self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
     }
 
+    /// Starts the updater with its resource guard, which a demo's hosts do without; gives its number.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_guarded_host(&mut self) -> anyhow::Result<u32> {
+        let root = text(&self.host());
+        self.start("watchpost-updater", &["run", "--root", &root, "--guard"], HOST_PARTY)?;
+        Ok(self.processes.last().context("nothing was started")?.id())
+    }
+
     /// Starts the updater again under a clock of its own, which is so far ahead of everybody else's.
     ///
     /// # Errors

@@ -117,6 +117,8 @@ async fn main() -> ExitCode {
     let () = clock;
     #[cfg(not(feature = "demo-clock"))]
     let clock = Clock::system();
+    // `current` may lead elsewhere while this runs.
+    let release = release.canonicalize().unwrap_or(release);
     match sensor::run(&Settings { root, release }, clock).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&sensor::one_line(&error), error.exit_code()),

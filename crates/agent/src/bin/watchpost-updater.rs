@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueEnum};
 use watchpost_agent::connection_check::{CheckError, Finding, Verdict, check};
 use watchpost_agent::documented::translate;
+use watchpost_agent::guard::{GuardState, Means};
 use watchpost_agent::proxy_config;
 use watchpost_agent::identity::{IdentityError, Keyring};
 use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
@@ -174,6 +175,12 @@ struct SetupArguments {
     /// The user that Suricata runs as where the sensor runs as root.
     #[arg(long, value_name = "USER")]
     engine_user: Option<String>,
+    /// The user that the sensor runs as, with the right to capture and no other; by default the updater's own.
+    #[arg(long, value_name = "USER")]
+    sensor_user: Option<String>,
+    /// The unit of systemd that runs the sensor; by default it is a child of the updater.
+    #[arg(long, value_name = "UNIT", requires = "sensor_user")]
+    sensor_unit: Option<String>,
     /// Take updates 72 hours after the others.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", action = ArgAction::Set)]
@@ -198,6 +205,9 @@ struct ClockArguments {
     /// This process's name on it.
     #[arg(long, hide = true, requires = "clock")]
     clock_party: Option<String>,
+    /// Hold the sensor to what its host has left, as without such a clock.
+    #[arg(long, hide = true, requires = "clock")]
+    guard: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -240,13 +250,14 @@ async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Setup(arguments) => set_host_up(*arguments).await?,
         #[cfg(feature = "demo-clock")]
         Verb::Run { root, clock } => {
-            let sensor_arguments = clock.for_the_sensor();
-            run(Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments }).await?;
+            let (sensor_arguments, guards) = (clock.for_the_sensor(), clock.guards());
+            let options = Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments, guards };
+            run(options).await?;
         }
         #[cfg(not(feature = "demo-clock"))]
         Verb::Run { root } => {
             let root = std::path::absolute(root)?;
-            run(Options { root, clock: Clock::system(), sensor_arguments: Vec::new() }).await?;
+            run(Options { root, clock: Clock::system(), sensor_arguments: Vec::new(), guards: true }).await?;
         }
         Verb::Status { root, output } => print_status(&status(&root).await?, is_table(output))?,
         Verb::CheckConnection { root, output } => {
@@ -267,7 +278,6 @@ async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::RotateCertificate { root } => {
             let replaced = Keyring::of_host(&std::path::absolute(root)?).order()?;
             println!("the certificate {replaced} is replaced at the updater's next check-in");
-            Ok(())
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -320,6 +330,8 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         audit_log: arguments.audit_log,
         logs_path: arguments.logs_path,
         engine_user: arguments.engine_user,
+        sensor_user: arguments.sensor_user,
+        sensor_unit: arguments.sensor_unit,
         delayed: arguments.delayed_update,
         proxy_url: arguments.proxy.proxy_url,
         proxy_credentials,
@@ -341,6 +353,11 @@ impl ClockArguments {
         }
     }
 
+    /// The hosts of a demo share one machine, which none of them may have for itself.
+    fn guards(&self) -> bool {
+        self.clock.is_none() || self.guard
+    }
+
     /// The sensor lives by the same clock, as a party of its own.
     fn for_the_sensor(&self) -> Vec<String> {
         match (&self.clock, &self.clock_party) {
@@ -360,6 +377,32 @@ fn phase_in_words(phase: &serde_json::Value) -> String {
     let text = |key: &str| phase.get(key).and_then(serde_json::Value::as_str);
     let word = text("phase").unwrap_or("unknown");
     text("to").map_or_else(|| word.to_owned(), |to| format!("{word} (to {to})"))
+}
+
+/// What holds the sensor, its limits and what it uses of them.
+fn guard_in_words(guard: &GuardState) -> String {
+    const MEBIBYTE: u64 = 1 << 20;
+    let means = match guard.means {
+        None => return "no sensor has run yet".to_owned(),
+        Some(Means::CgroupV1) => "cgroup v1",
+        Some(Means::CgroupV2) => "cgroup v2",
+        Some(Means::Measured) => "measured, without a group",
+    };
+    let of = |used: u64, limit: Option<u64>, unit: &str| match limit {
+        Some(limit) => format!("{used} of {limit} {unit}"),
+        None => format!("{used} {unit}"),
+    };
+    let percent = guard.processor_limit_thousandths.map(|limit| limit / 10);
+    let processor = of(guard.processor_used_thousandths / 10, percent, "% of a processor");
+    let memory = of(guard.memory_used_bytes / MEBIBYTE, guard.memory_limit_bytes.map(|limit| limit / MEBIBYTE), "MiB");
+    let mut words = format!("{means}: {processor}, {memory}, {} restarts", guard.restarts);
+    if guard.memory_is_short {
+        words.push_str("; the host is short of memory");
+    }
+    if let Some(why) = &guard.why {
+        words.push_str(&format!(" ({why})"));
+    }
+    words
 }
 
 fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
@@ -387,6 +430,9 @@ fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
             }
         }
         None => println!("phase     no record can be read"),
+    }
+    if let Some(guard) = &status.guard {
+        println!("guard     {}", guard_in_words(guard));
     }
     if let Some(sensor) = &status.sensor {
         println!("alerts    {}", sensor.alert_count);

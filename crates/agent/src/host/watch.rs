@@ -36,9 +36,11 @@ pub struct HostWatch {
 
 /// Ticks of all processors since the host was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Processors {
-    idle: u64,
-    all: u64,
+pub(crate) struct Processors {
+    /// Of these, idle ones.
+    pub(crate) idle: u64,
+    /// All of them.
+    pub(crate) all: u64,
 }
 
 impl HostWatch {
@@ -158,15 +160,21 @@ fn read(path: &str) -> Option<String> {
 
 /// Share of the memory that can be had without swapping, of `/proc/meminfo`.
 fn available_memory_percent(meminfo: &str) -> Option<u64> {
-    let kibibytes = |name: &str| -> Option<u64> {
+    let (available, total) = memory_bytes(meminfo)?;
+    percent(available, total)
+}
+
+/// Memory that can be had without swapping, and all of it, in bytes, of `/proc/meminfo`.
+pub(crate) fn memory_bytes(meminfo: &str) -> Option<(u64, u64)> {
+    let bytes = |name: &str| -> Option<u64> {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace().next()?.parse().ok()
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
     };
-    percent(kibibytes("MemAvailable")?, kibibytes("MemTotal")?)
+    Some((bytes("MemAvailable")?, bytes("MemTotal")?))
 }
 
 /// The sum over all processors, of `/proc/stat`. Waiting for a disk is idle, too.
-fn processors(stat: &str) -> Option<Processors> {
+pub(crate) fn processors(stat: &str) -> Option<Processors> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
     // Guest time (fields 9 and 10) is counted within user time already.
@@ -175,7 +183,13 @@ fn processors(stat: &str) -> Option<Processors> {
 }
 
 fn idle_percent(before: Processors, after: Processors) -> Option<u64> {
-    percent(after.idle.checked_sub(before.idle)?, after.all.checked_sub(before.all)?)
+    let (idle, all) = passed(before, after)?;
+    percent(idle, all)
+}
+
+/// The idle ticks and all of them between two looks; counters that went back say nothing.
+pub(crate) fn passed(before: Processors, after: Processors) -> Option<(u64, u64)> {
+    Some((after.idle.checked_sub(before.idle)?, after.all.checked_sub(before.all)?))
 }
 
 fn free_disk_percent(folder: &Path) -> Option<u64> {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use watchpost_clock::Clock;
 use watchpost_core::content::{Baseline, RulesEvent};
-use watchpost_core::facts::{EngineState, Facts, HostFacts, Measurements};
+use watchpost_core::facts::EngineState;
 use watchpost_core::policy::ResourcePolicy;
 use watchpost_core::settings::SensorSettings;
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef};
@@ -41,6 +41,8 @@ pub(super) struct Driver {
     is_proving: bool,
     operating_system: String,
     host: HostWatch,
+    /// Since when the guard finds too little memory.
+    memory_short_since: Option<Timestamp>,
     courier: Courier,
     settings: Option<Wanted>,
     rules: Rules,
@@ -87,6 +89,7 @@ impl Driver {
             is_proving: false,
             operating_system: facts::operating_system(),
             host,
+            memory_short_since: None,
             courier,
             settings: None,
             rules,
@@ -143,25 +146,6 @@ impl Driver {
         }
     }
 
-    /// What the sensor has observed, and what the updater sees of the host, within what a report may carry.
-    fn facts(&self) -> Facts {
-        let mut facts = self.status.as_ref().map(|status| status.facts.clone()).unwrap_or_default();
-        facts.door = self.host.door().clone();
-        let seen_by_sensor = facts.host;
-        facts.host = HostFacts {
-            log_path_fails_since: seen_by_sensor.log_path_fails_since,
-            settings_refused: seen_by_sensor.settings_refused,
-            evidence_fails_since: seen_by_sensor.evidence_fails_since,
-            ..self.host.found().clone()
-        };
-        facts.fitted()
-    }
-
-    /// Looks at the host; done before each check-in.
-    pub(super) fn look_at_host(&mut self) {
-        self.host.look(self.clock.now(), self.clock.instant());
-    }
-
     /// Whether evidence is on its way to the control plane.
     #[must_use]
     pub(super) fn is_sending(&self) -> bool {
@@ -190,12 +174,6 @@ impl Driver {
             let (generation, settings) = (wanted.generation, wanted.settings.clone());
             self.supervisor.ask(Ask::Configure { generation, settings });
         }
-    }
-
-    /// What this host measures beside.
-    #[must_use]
-    pub(super) fn measurements(&self) -> Measurements {
-        self.status.as_ref().map(|status| status.measurements.clone()).unwrap_or_default()
     }
 
     /// A check-in was answered.
@@ -480,5 +458,6 @@ impl Driver {
     }
 }
 
+mod observed;
 #[cfg(test)]
 mod tests;

@@ -119,6 +119,12 @@ impl Layout {
         self.updater().join("updater.log")
     }
 
+    /// How the resource guard stands, for people.
+    #[must_use]
+    pub fn guard_state(&self) -> PathBuf {
+        self.updater().join("guard.json")
+    }
+
     /// What the sensor says on its standard output and error.
     #[must_use]
     pub fn sensor_output(&self) -> PathBuf {

@@ -6,6 +6,7 @@ mod courier;
 mod driver;
 mod error;
 mod installation;
+mod launch;
 mod layout;
 mod pace;
 mod prepare;
@@ -20,6 +21,7 @@ mod versions;
 
 pub use error::{PrepareError, in_one_line};
 pub use installation::Installation;
+pub use launch::{Launch, LaunchError, SensorUser};
 pub use layout::Layout;
 pub use prepare::Preparer;
 pub use record_store::{RecordError, RecordStore};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesEvent;
 use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
@@ -20,11 +20,13 @@ use super::courier::{Courier, Delivery};
 use super::driver::Driver;
 use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
+use super::launch::{Launch, LaunchError};
 use super::layout::Layout;
 use super::pace::{Pace, Setback};
 use super::prepare::Preparer;
 use super::rotation::{Occasion, Rotation, RotationError};
 use super::supervisor::{Heard, Supervisor};
+use crate::guard::{self, Guarding, News};
 use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
@@ -48,6 +50,8 @@ pub struct Options {
     pub clock: Clock,
     /// What every sensor gets on its command line beside the usual.
     pub sensor_arguments: Vec<String>,
+    /// Whether the sensor is held to what its host has left.
+    pub guards: bool,
 }
 
 /// Why the updater service cannot run.
@@ -65,6 +69,9 @@ pub enum ServiceError {
     /// A hash in the settings is damaged.
     #[error("the host's settings name no valid {0}; run `watchpost-updater setup` again")]
     Hash(&'static str),
+    /// The sensor cannot be started as the settings say.
+    #[error("the sensor cannot be started as setup was told")]
+    Launch(#[from] LaunchError),
     /// The server's address cannot be used.
     #[error("the connection to the server cannot be set up")]
     Transport(#[from] TransportError),
@@ -98,13 +105,15 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| ServiceError::Hash("server key"))?;
     let director_root: Sha256Hex =
         config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
+    let launch = Launch::of(&config)?;
     let proxy = proxy_of(&options.root, &config)?;
     let client = Client::through(proxy, &config.server, server_key, held.cur()?, Timeouts::default())?;
     let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
     tracing::info!(server = config.server, name = config.name, "the updater runs");
     loop {
         let clock = &options.clock;
-        let error = match Session::open(&options, &layout, client.clone(), keyring.clone(), director_root).await {
+        let (client, keyring, launch) = (client.clone(), keyring.clone(), launch.clone());
+        let error = match Session::open(&options, &layout, client, keyring, director_root, launch).await {
             Ok(session) => match session.run(&mut stop).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -149,6 +158,8 @@ struct Session {
     rotation: Option<Rotation>,
     /// What looks after them meanwhile; it ends with the session, so that never two do.
     rotating: JoinSet<Rotated>,
+    guard: mpsc::Receiver<News>,
+    guarding: JoinHandle<()>,
     /// What was sent last and is not answered.
     sent: Option<Report>,
     acknowledged: Option<Report>,
@@ -176,6 +187,7 @@ enum Woken {
     Delivered(Delivery),
     Rules(RulesEvent),
     Rotated(Box<Result<Rotated, JoinError>>),
+    Guard(News),
     Time,
     Stop,
 }
@@ -187,6 +199,7 @@ impl Session {
         client: Client,
         keyring: Keyring,
         director_root: Sha256Hex,
+        launch: Launch,
     ) -> Result<Self, DriverError> {
         let rotation = Some(Rotation::open(keyring, client.clone(), options.clock.clone())?);
         let rotating = JoinSet::new();
@@ -194,7 +207,14 @@ impl Session {
         let (to_prepared, prepared) = mpsc::channel(EVENTS);
         let clock = options.clock.clone();
         let installation = Installation::new(layout, Disk::default());
-        let supervisor = Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard);
+        let Guarding { sensor, news: guard, task: guarding } = Guarding::start(guard::Options {
+            group: guard::group_name(layout.root()),
+            state: layout.guard_state(),
+            clock: clock.clone(),
+            acts: options.guards,
+        });
+        let supervisor =
+            Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard, sensor).launching(launch);
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);
@@ -217,6 +237,8 @@ impl Session {
             rules,
             rotation,
             rotating,
+            guard,
+            guarding,
             sent,
             acknowledged,
             waits,
@@ -239,6 +261,7 @@ impl Session {
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
                 Woken::Rotated(rotated) => self.rotated((*rotated).map_err(RotationError::from)?),
+                Woken::Guard(news) => self.driver.guarded(news).await?,
                 Woken::Time => {
                     self.driver.rules_tick()?;
                     self.driver.take(Event::Tick).await?;
@@ -246,6 +269,9 @@ impl Session {
                 Woken::Stop => {
                     tracing::info!("the updater was told to stop, and stops its sensor");
                     self.driver.shut_down().await;
+                    drop(self.driver);
+                    // It ends with the driver, and takes the sensor's group away. If it failed, the group stays behind.
+                    let _ = self.guarding.await;
                     return Ok(());
                 }
             }
@@ -287,6 +313,7 @@ impl Session {
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
             Some(rotated) = self.rotating.join_next() => Woken::Rotated(Box::new(rotated)),
+            Some(news) = self.guard.recv() => Woken::Guard(news),
             () = clock.sleep_until(until) => Woken::Time,
             () = patient(patience) => Woken::Time,
             () = stop.asked() => Woken::Stop,

@@ -11,6 +11,7 @@ use super::installation::Installation;
 use super::layout::Layout;
 use super::supervisor::Supervisor;
 use super::versions::VersionError;
+use crate::guard::GuardState;
 use crate::host::disk::Disk;
 use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
@@ -40,6 +41,8 @@ pub struct HostStatus {
     pub record: Option<Record>,
     /// Which certificates the host holds: the current one, the one to come, the one before.
     pub certificates: Option<Slots>,
+    /// How the resource guard stands; `null` when no updater runs or it has none.
+    pub guard: Option<GuardState>,
     /// What the sensor says of itself.
     pub sensor: Option<SensorStatus>,
 }
@@ -69,22 +72,25 @@ pub async fn status(root: &Path) -> Result<HostStatus, StatusError> {
     let config = HostConfig::read(root).map_err(StatusError::Config)?;
     let layout = Layout::new(root);
     let installation = Installation::new(&layout, Disk::default());
-    let running = Supervisor::new(layout.clone(), Vec::new(), tokio::sync::mpsc::channel(1).0).running();
+    let (heard, guarded) = (tokio::sync::mpsc::channel(1).0, tokio::sync::watch::Sender::new(None));
+    let running = Supervisor::new(layout.clone(), Vec::new(), heard, guarded).running();
     let view = installation.versions.view(running)?;
     let runs = match running {
         Running::Nothing => None,
         Running::Unknown => Some("unknown".to_owned()),
         Running::Release(release) => Some(release.to_string()),
     };
+    let updater_running = lock::is_held(&layout.updater_lock()).unwrap_or(false);
     Ok(HostStatus {
         name: config.name,
         server: config.server,
-        updater_running: lock::is_held(&layout.updater_lock()).unwrap_or(false),
+        updater_running,
         current: view.link.map(|release| release.to_string()),
         running: runs,
         versions: view.versions.iter().map(ToString::to_string).collect(),
         record: installation.record(),
         certificates: Keyring::of_host(root).open().ok().flatten().map(|held| held.slots),
+        guard: GuardState::read(&layout.guard_state()).filter(|_| updater_running),
         sensor: tokio::time::timeout(PATIENCE, ask(root)).await.ok().flatten(),
     })
 }

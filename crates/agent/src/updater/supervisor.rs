@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
 use watchpost_core::updater::{Death, Release, Running};
 
+use super::launch::{Launch, start_unit};
 use super::layout::Layout;
 use super::versions::SENSOR_PROGRAM;
 use crate::host::disk::read_limited;
@@ -25,6 +26,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a sensor may take to take an ask from its socket, in real time.
 const ASK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a sensor that systemd has started may take to take its lock, in real time.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The exit code of a sensor that refuses to run on this host (`EX_CONFIG`).
 const REFUSED_CODE: i32 = 78;
 /// The largest text of a lock file.
@@ -68,6 +71,9 @@ pub(super) struct Supervisor {
     layout: Layout,
     extra_arguments: Vec<String>,
     heard: mpsc::Sender<Heard>,
+    /// Where the guard hears which process it is to hold.
+    guarded: watch::Sender<Option<u32>>,
+    launch: Launch,
     tended: Option<Tended>,
     turn: u64,
 }
@@ -79,10 +85,22 @@ struct Tended {
 }
 
 impl Supervisor {
-    /// A supervisor that reports to `heard`; every sensor gets `extra_arguments` too.
+    /// A supervisor that reports to `heard`, and tells `guarded` which process runs; every sensor gets `extra_arguments`
+    /// too.
     #[must_use]
-    pub(super) fn new(layout: Layout, extra_arguments: Vec<String>, heard: mpsc::Sender<Heard>) -> Self {
-        Self { layout, extra_arguments, heard, tended: None, turn: 0 }
+    pub(super) fn new(
+        layout: Layout,
+        extra_arguments: Vec<String>,
+        heard: mpsc::Sender<Heard>,
+        guarded: watch::Sender<Option<u32>>,
+    ) -> Self {
+        Self { layout, extra_arguments, heard, guarded, launch: Launch::default(), tended: None, turn: 0 }
+    }
+
+    /// The same, starting sensors this way.
+    #[must_use]
+    pub(super) fn launching(self, launch: Launch) -> Self {
+        Self { launch, ..self }
     }
 
     /// The host's folder.
@@ -135,9 +153,12 @@ impl Supervisor {
             }
             self.stop_stranger().await;
         }
+        if let Launch::Unit(unit) = self.launch.clone() {
+            return self.start_in_unit(&unit, release).await;
+        }
         let folder = self.layout.version(release);
         let (output, begins_at) = self.open_output()?;
-        let mut command = Command::new(folder.join(SENSOR_PROGRAM));
+        let mut command = self.launch.command(&folder.join(SENSOR_PROGRAM));
         command
             .arg("run")
             .arg("--root")
@@ -159,6 +180,24 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Has systemd start the sensor from `current`, and adopts it once it has its lock.
+    async fn start_in_unit(&mut self, unit: &str, release: Release) -> io::Result<()> {
+        self.tended = None;
+        start_unit(unit).await?;
+        let taking = async {
+            while self.running() != Running::Release(release) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let late = |_| {
+            let limit = LOCK_PATIENCE.as_secs();
+            io::Error::other(format!("{unit} runs no sensor of {release} after {limit} s; see: journalctl -u {unit}"))
+        };
+        tokio::time::timeout(LOCK_PATIENCE, taking).await.map_err(late)?;
+        self.adopt();
+        Ok(())
+    }
+
     /// The file that takes what the sensor prints, and where its part begins.
     fn open_output(&self) -> io::Result<(File, u64)> {
         let path = self.layout.sensor_output();
@@ -175,6 +214,7 @@ impl Supervisor {
         let (orders, inbox) = mpsc::channel(ORDERS);
         self.tended = Some(Tended { release, orders });
         self.turn += 1;
+        self.guarded.send_replace(Some(pid));
         let tender = Tender {
             root: self.layout.root().to_owned(),
             output: self.layout.sensor_output(),
@@ -202,6 +242,7 @@ impl Supervisor {
             }
         }
         self.stop_stranger().await;
+        self.guarded.send_replace(None);
     }
 
     /// Ends whoever else holds the sensor's lock, if it can be told who that is: the process that answers on the

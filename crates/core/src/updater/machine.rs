@@ -85,6 +85,7 @@ impl Machine {
             Event::SensorDied(death) => self.sensor_died(death, now),
             Event::ProofSeen(proof) => self.proof_seen(proof),
             Event::ProofOutgrown => self.proof_outgrown(now),
+            Event::MemoryNeeded { pause } => self.give_memory_back(pause, now),
             Event::Tick => {}
         }
         self.decide(now)

@@ -102,6 +102,11 @@ pub enum Event {
     ProofSeen(DetectionProof),
     /// What the running sensor has proven does not hold for all of it any more: an engine has joined since.
     ProofOutgrown,
+    /// The host needs the sensor's memory: it is to be stopped, and started again after this pause.
+    MemoryNeeded {
+        /// How long it stays down.
+        pause: Duration,
+    },
     /// Time has passed; see [`Machine::wakes_at`].
     Tick,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::simulated_host::{Behaviour, Host, release, version};
-use super::{Phase, Running};
+use super::{Event, Phase, Running};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -16,6 +16,8 @@ enum Step {
     Retry,
     ClearIfProven,
     KillSensor,
+    /// The host needs the sensor's memory.
+    NeedMemory,
     KillUpdater,
     /// The updater is killed after so many more commands.
     KillUpdaterAfter(usize),
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Retry),
         3 => Just(Step::ClearIfProven),
         1 => Just(Step::KillSensor),
+        1 => Just(Step::NeedMemory),
         1 => Just(Step::KillUpdater),
         3 => (0usize..6).prop_map(Step::KillUpdaterAfter),
         1 => Just(Step::PowerCut),
@@ -75,6 +78,7 @@ fn take(host: &mut Host, step: Step) {
         }
         Step::ClearIfProven => host.clear_if_proven(),
         Step::KillSensor => host.kill_sensor(),
+        Step::NeedMemory => host.give(Event::MemoryNeeded { pause: Duration::from_secs(5) }),
         Step::KillUpdater => host.restart(),
         Step::KillUpdaterAfter(commands) => host.dies_after = Some(commands),
         Step::PowerCut => host.power_cut(),

@@ -55,6 +55,11 @@ impl Sensor {
         *self = Self::new(State::Down { until: now });
     }
 
+    /// It was stopped for its host's sake: it comes back after a pause, and is not to blame.
+    pub(super) fn rests(&mut self, until: Timestamp) {
+        self.state = State::Down { until };
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
     }

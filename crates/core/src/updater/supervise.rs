@@ -81,6 +81,15 @@ impl Machine {
         }
     }
 
+    /// The sensor is stopped and comes back after a pause. It has not failed: on a new release nothing is counted.
+    pub(super) fn give_memory_back(&mut self, pause: Duration, now: Timestamp) {
+        if self.sensor.release().is_none() {
+            return;
+        }
+        self.emit(Command::StopSensor);
+        self.sensor.rests(now + pause);
+    }
+
     /// A started sensor that does not get ready in time is stopped and counts as dead.
     pub(super) fn enforce_ready_deadline(&mut self, now: Timestamp) {
         if let State::Starting { since, .. } = self.sensor.state

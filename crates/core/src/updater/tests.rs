@@ -439,3 +439,22 @@ fn a_record_reads_back_and_unknown_fields_are_ignored() {
         assert!(bad.parse::<Release>().is_err(), "{bad} was taken");
     }
 }
+
+#[test]
+fn a_sensor_whose_memory_the_host_needs_rests_and_comes_back_without_having_failed() {
+    let pause = Duration::from_secs(5);
+    let mut host = Host::running(254);
+    host.log.clear();
+    host.give(Event::MemoryNeeded { pause });
+    assert_eq!((host.disk.running, host.machine.report().service), (Running::Nothing, ServiceState::Stopped));
+    host.pass(pause);
+    assert_eq!(host.disk.running, Running::Release(release(254)));
+    assert_eq!(host.log, ["start 2.254.1.0"]);
+    // On a new release it counts neither as a start that failed nor as a death.
+    let mut host = updating(Behaviour::Ok);
+    for _ in 0..4 {
+        host.give(Event::MemoryNeeded { pause });
+        host.pass(pause);
+    }
+    assert!(matches!(host.machine.record().phase, Phase::AwaitingClearance { crashes: 0, .. }));
+}

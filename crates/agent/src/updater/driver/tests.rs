@@ -19,7 +19,8 @@ async fn driver(root: &std::path::Path) -> Driver {
     let identity = Identity::generate(START).unwrap();
     let client = Client::new("[::1]:1", [0; 32], &identity, Timeouts::default()).unwrap();
     let installation = Installation::new(&layout, Disk::default());
-    let supervisor = Supervisor::new(layout.clone(), Vec::new(), mpsc::channel(64).0);
+    let supervisor =
+        Supervisor::new(layout.clone(), Vec::new(), mpsc::channel(64).0, tokio::sync::watch::Sender::new(None));
     let anchor = Sha256Hex::of(b"");
     let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), anchor);
     let courier = Courier::new(client, mpsc::channel(1).0);

@@ -17,7 +17,7 @@ async fn a_sensor_that_floods_its_updater_can_be_stopped_while_nobody_listens() 
     let root = tempfile::tempdir().unwrap();
     let layout = installed(root.path(), 254, &program("flood"));
     let (to_heard, mut heard) = mpsc::channel(2);
-    let mut supervisor = Supervisor::new(layout, Vec::new(), to_heard);
+    let mut supervisor = Supervisor::new(layout, Vec::new(), to_heard, tokio::sync::watch::Sender::new(None));
     supervisor.start(release(254)).await.unwrap();
     tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
     // From here on nobody listens. It goes on speaking, so the room is used up, and then whoever stays with it waits.

@@ -206,7 +206,8 @@ async fn a_process_that_is_no_sensor_of_this_host_is_never_ended_whatever_lies_i
     fs::write(layout.sensor_lock(), std::process::id().to_string()).unwrap();
     let _listener = crate::local::listen(root.path()).unwrap();
     let (heard, _) = tokio::sync::mpsc::channel(1);
-    let mut supervisor = crate::updater::supervisor::Supervisor::new(layout, Vec::new(), heard);
+    let mut supervisor =
+        crate::updater::supervisor::Supervisor::new(layout, Vec::new(), heard, tokio::sync::watch::Sender::new(None));
     assert_eq!(supervisor.running(), Running::Unknown);
     supervisor.stop().await;
 }

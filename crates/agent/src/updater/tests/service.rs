@@ -75,6 +75,8 @@ impl World {
             audit_log: Some(self.folder.path().join("audit.jsonl")),
             logs_path: None,
             engine_user: None,
+            sensor_user: None,
+            sensor_unit: None,
             delayed: false,
             proxy_url: None,
             proxy_credentials: None,
@@ -84,7 +86,7 @@ impl World {
     fn start(&mut self) {
         let runtime = Runtime::new().unwrap();
         let root = self.layout.root().to_owned();
-        let options = Options { root, clock: self.clock.clone(), sensor_arguments: Vec::new() };
+        let options = Options { root, clock: self.clock.clone(), sensor_arguments: Vec::new(), guards: false };
         runtime.spawn(async move { run(options).await.unwrap() });
         self.updater = Some(runtime);
     }
@@ -133,8 +135,8 @@ impl World {
     }
 
     fn running(&self) -> Running {
-        super::super::supervisor::Supervisor::new(self.layout.clone(), Vec::new(), tokio::sync::mpsc::channel(1).0)
-            .running()
+        let (heard, guarded) = (tokio::sync::mpsc::channel(1).0, tokio::sync::watch::Sender::new(None));
+        super::super::supervisor::Supervisor::new(self.layout.clone(), Vec::new(), heard, guarded).running()
     }
 
     fn runs(&self, minor: u32) -> bool {
@@ -322,8 +324,12 @@ fn alerts_are_reported_at_once() {
 #[test]
 fn a_second_updater_is_refused() {
     let world = World::installed();
-    let options =
-        Options { root: world.layout.root().to_owned(), clock: world.clock.clone(), sensor_arguments: Vec::new() };
+    let options = Options {
+        root: world.layout.root().to_owned(),
+        clock: world.clock.clone(),
+        sensor_arguments: Vec::new(),
+        guards: false,
+    };
     let refused = world.outside.block_on(run(options)).unwrap_err();
     assert!(refused.to_string().contains("another updater"), "{refused}");
 }
