@@ -14,6 +14,7 @@ mod hash;
 mod issues;
 mod keys;
 mod places;
+mod plans;
 mod releases;
 mod rollouts;
 mod rule_packages;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pace::RingPace;
 use super::planner::Planner;
 use super::record::{Flight, Skip};
 use super::standing::{SkipReason, Standing, watching_by_zone};
@@ -59,7 +60,7 @@ impl Planner {
                 }
                 slots.take(place);
                 uncount(sensor, &mut watching, context);
-                self.start(*id, sensor, place, context, wake);
+                self.start_sensor(*id, sensor, place, context, wake);
             } else if !leaves_zone_short(sensor, &watching, context) {
                 // No slot is free. A zone that is short stays the reason why it is passed over.
                 forget_skip(sensor, wake);
@@ -67,7 +68,7 @@ impl Planner {
         }
     }
 
-    fn start(
+    fn start_sensor(
         &mut self,
         id: SensorId,
         sensor: &mut Sensor,
@@ -112,14 +113,13 @@ impl Planner {
         for (place, size) in sizes {
             let (version, ring) = place;
             let busy = flights.get(&place).copied().unwrap_or(0);
-            let one_by_one = context.policy.rollout.expected_step.saturating_mul(size);
-            let mut free = u32::from(busy == 0);
-            if one_by_one > context.policy.rollout.longest_serial_ring {
-                is_adaptive = true;
-                let widest = (size * context.policy.rollout.adaptive_widest_percent / 100)
-                    .clamp(1, context.policy.rollout.adaptive_widest);
-                free = self.next_step(version, ring, busy, widest, wake);
-            }
+            let free = match RingPace::of(size, &context.policy.rollout) {
+                RingPace::Adaptive { widest } => {
+                    is_adaptive = true;
+                    self.next_step(version, ring, busy, widest, wake)
+                }
+                RingPace::OneByOne | RingPace::Capped { .. } => u32::from(busy == 0),
+            };
             rings.insert(place, free);
         }
         // One after another means one, whichever rollout or ring it is in.
@@ -143,7 +143,7 @@ impl Planner {
     }
 
     /// How many sensors each ring of each rollout has, those that are done included.
-    pub(super) fn ring_sizes(&self, fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
+    pub(crate) fn ring_sizes(&self, fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
         let mut sizes = BTreeMap::new();
         for version in self.rollouts.keys().copied() {
             let (mut automatic, mut delayed) = (0_u32, 0_u32);

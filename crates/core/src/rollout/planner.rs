@@ -203,6 +203,10 @@ impl Planner {
         match standing {
             Standing::Next(next) | Standing::Gate(next, _) if next == version && is_skipped => summary.skipped += 1,
             Standing::Next(next) if next == version => summary.pending += 1,
+            Standing::Next(step) if step < version && self.is_beyond_a_step(version, sensor, context) => {
+                let is_held_up = sensor.update.skip.as_ref().is_some_and(|skip| skip.version == step);
+                *(if is_held_up { &mut summary.skipped } else { &mut summary.pending }) += 1;
+            }
             Standing::Next(_) | Standing::Gate(..) | Standing::None => {
                 if let Some(at) = self.gate_ahead(version, sensor, context) {
                     summary.pending += 1;

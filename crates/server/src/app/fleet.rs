@@ -8,7 +8,7 @@ use watchpost_core::facts::Measurements;
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
 use watchpost_core::policy::{Policy, RulesPolicy};
-use watchpost_core::rollout::{Fleet as Sensors, Planner};
+use watchpost_core::rollout::{Fleet as Sensors, Planner, RolloutSettings};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -31,6 +31,9 @@ pub(crate) struct Fleet {
     pub(super) sensors: Sensors,
     pub(super) catalogue: Catalogue,
     pub(super) planner: Planner,
+    /// The numbers, with what people have set about rollouts.
+    pub(super) policy: Policy,
+    rollout_settings: RolloutSettings,
     rollout_revisions: BTreeMap<Version, u64>,
     kept: BTreeMap<SensorId, Kept>,
     pins: HashMap<[u8; 32], SensorId>,
@@ -51,7 +54,7 @@ pub(crate) struct Fleet {
 }
 
 /// A release as the catalogue knows it.
-fn catalogued(row: &ReleaseRow) -> Release {
+pub(super) fn catalogued(row: &ReleaseRow) -> Release {
     Release {
         version: row.manifest.version,
         kind: row.manifest.kind,
@@ -70,6 +73,8 @@ impl Fleet {
             catalogue: Catalogue::default(),
             rollout_revisions: rollouts.iter().map(|row| (row.rollout.version, row.revision)).collect(),
             planner: Planner::over(rollouts.into_iter().map(|row| row.rollout)),
+            policy: Policy::default(),
+            rollout_settings: RolloutSettings::default(),
             kept: BTreeMap::new(),
             pins: HashMap::new(),
             releases: tx.releases().await?,
@@ -83,6 +88,7 @@ impl Fleet {
             measured: BTreeMap::new(),
             changes: 0,
         };
+        fleet.take_rollout_settings(tx.rollout_settings().await?);
         for release in &fleet.releases {
             fleet.catalogue.insert(catalogued(release));
         }
@@ -177,6 +183,33 @@ impl Fleet {
         self.catalogue.insert(catalogued(&release));
         self.releases.push(release);
         self.planner = planner;
+    }
+
+    /// Notes that a release was pulled back.
+    pub(crate) fn pull_back_release(&mut self, version: Version, at: Timestamp) {
+        self.changes += 1;
+        self.catalogue.pull_back(version, at);
+        for release in self.releases.iter_mut().filter(|release| release.manifest.version == version) {
+            release.pulled_back_at = release.pulled_back_at.or(Some(at));
+        }
+    }
+
+    /// What people have set about rollouts.
+    pub(crate) fn rollout_settings(&self) -> &RolloutSettings {
+        &self.rollout_settings
+    }
+
+    /// Takes saved settings of rollouts over.
+    pub(crate) fn take_rollout_settings(&mut self, settings: RolloutSettings) {
+        self.changes += 1;
+        settings.apply(&mut self.policy);
+        self.rollout_settings = settings;
+    }
+
+    /// Grows with every fact about sensors and rollouts that was saved, also over a restart.
+    pub(crate) fn facts_revision(&self) -> u64 {
+        let sensors = self.kept.values().map(|kept| kept.revision);
+        sensors.chain(self.rollout_revisions.values().copied()).fold(0, u64::saturating_add)
     }
 
     /// All rule packages, oldest build first.

@@ -19,7 +19,11 @@ mod hung_up;
 pub mod own_health;
 pub mod packages;
 pub(crate) mod planning;
+pub mod plans;
+#[cfg(test)]
+mod plans_tests;
 pub mod releases;
+pub mod rollout_settings;
 pub mod rollouts;
 pub mod rules;
 #[cfg(test)]
@@ -29,6 +33,7 @@ pub mod settings;
 pub(crate) mod shelves;
 #[cfg(test)]
 mod tests;
+pub mod update_orders;
 pub mod views;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
