@@ -5,6 +5,7 @@ mod demo;
 mod directory;
 mod evidence;
 mod full_disk;
+mod halt;
 mod health;
 mod kill;
 mod live;

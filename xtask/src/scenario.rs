@@ -32,6 +32,10 @@ const SCENARIOS: &[Scenario] = &[
         about: "--hours N --rate N --budget-mb N: a sensor's evidence of 24 hours at 500 events/s stays within its disk",
     },
     Scenario {
+        name: "halt",
+        about: "--hosts N: a release that lives and does not detect, on 30 real hosts; two are ever touched",
+    },
+    Scenario {
         name: "identity",
         about: "a real Samba domain: failed logons and a group change raise alerts, a deleted domain controller shows",
     },

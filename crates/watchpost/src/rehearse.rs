@@ -9,7 +9,7 @@ use serde_json::json;
 use watchpost_core::rehearsal::{Outcome, Scenario, run as play};
 use watchpost_core::version::Version;
 
-use crate::cli::client::Connection;
+use crate::cli::client::MaybeConnection;
 use crate::cli::output::{Format, Output, print};
 use crate::cli::rollouts::{Change, show_plan};
 use crate::failure::Failure;
@@ -41,9 +41,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", requires = "live")]
     bytes: Option<u64>,
     #[command(flatten)]
-    connection: Option<Connection>,
-    #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    connection: MaybeConnection,
 }
 
 /// Plays it.
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Has the control plane rehearse on a copy of its fleet, and shows the plan it came to.
 async fn live(args: &Args) -> Result<(), Failure> {
-    let connection = args.connection.as_ref().ok_or_else(|| {
+    let connection = args.connection.known().ok_or_else(|| {
         Failure::usage("--live asks a control plane: set WATCHPOST_URL and WATCHPOST_TOKEN, or --url and --token")
     })?;
     let body = json!({
@@ -142,4 +142,28 @@ fn table(outcome: &Outcome) -> String {
         ));
     }
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser, Debug)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_file_or_the_living_fleet_is_rehearsed_and_never_both_or_neither() {
+        let parse = |words: &[&str]| Line::try_parse_from([&["rehearse"], words].concat()).map(|line| line.args);
+        let file = parse(&["fleet.json", "--seed", "7"]).unwrap();
+        assert_eq!((file.scenario, file.live), (Some(PathBuf::from("fleet.json")), None));
+        let live = parse(&["--live", "2.255.1.0", "--keep-watching", "hq/core=2"]).unwrap();
+        assert_eq!(live.settings.body(), Some(json!({ "coverage": { "hq/core": 2 } })));
+        assert!(parse(&[]).is_err() && parse(&["fleet.json", "--live", "2.255.1.0"]).is_err());
+        assert!(parse(&["--live", "2.255.1.0", "--seed", "7"]).is_err(), "a living fleet keeps its own rhythm");
+    }
 }

@@ -23,7 +23,7 @@ struct Slots {
 impl Planner {
     /// Starts every sensor whose turn it is.
     pub(super) fn hand_out(&mut self, fleet: &mut Fleet, context: &Context<'_>, wake: &mut Wake) {
-        let mut watching = watching_by_zone(fleet, context);
+        let mut watching = watching_by_zone(fleet, &self.away, context);
         let flights = flights_by_ring(fleet);
         let mut slots = self.slots(fleet, &flights, context, wake);
         for (id, sensor) in fleet.iter_mut() {
@@ -54,14 +54,14 @@ impl Planner {
             } else if is_unfinished(sensor) {
                 forget_skip(sensor, wake);
             } else if slots.has(place) {
-                if leaves_zone_short(sensor, &watching, context) {
+                if self.leaves_zone_short(sensor, &watching, context) {
                     skip(sensor, version, SkipReason::Coverage, context, wake);
                     continue;
                 }
                 slots.take(place);
-                uncount(sensor, &mut watching, context);
+                self.uncount(sensor, &mut watching, context);
                 self.start_sensor(*id, sensor, place, context, wake);
-            } else if !leaves_zone_short(sensor, &watching, context) {
+            } else if !self.leaves_zone_short(sensor, &watching, context) {
                 // No slot is free. A zone that is short stays the reason why it is passed over.
                 forget_skip(sensor, wake);
             }
@@ -165,6 +165,27 @@ impl Planner {
         sizes
     }
 
+    /// Whether its start would take its zone below what it declares. Who is away was not counted on, but may in truth
+    /// still watch: it is started only where the others are enough without it.
+    fn leaves_zone_short(&self, sensor: &Sensor, watching: &BTreeMap<String, u32>, context: &Context<'_>) -> bool {
+        let keep = sensor.zone.as_ref().and_then(|zone| context.policy.rollout.coverage.get(zone));
+        let count = sensor.zone.as_ref().and_then(|zone| watching.get(zone)).copied().unwrap_or(0);
+        let others = if self.counts(sensor, context) { count.saturating_sub(1) } else { count };
+        is_watching(sensor, context) && keep.is_some_and(|keep| others < *keep)
+    }
+
+    fn uncount(&self, sensor: &Sensor, watching: &mut BTreeMap<String, u32>, context: &Context<'_>) {
+        if let (true, Some(zone)) = (self.counts(sensor, context), &sensor.zone)
+            && let Some(count) = watching.get_mut(zone)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn counts(&self, sensor: &Sensor, context: &Context<'_>) -> bool {
+        is_watching(sensor, context) && !self.away.contains(&sensor.id)
+    }
+
     /// A sensor without a version gets the newest release that others have completed; never a halted one.
     fn first_installation(&self, sensor: &mut Sensor, context: &Context<'_>, wake: &mut Wake) {
         let offered = || {
@@ -225,19 +246,5 @@ fn skip(sensor: &mut Sensor, version: Version, reason: SkipReason, context: &Con
 fn forget_skip(sensor: &mut Sensor, wake: &mut Wake) {
     if sensor.update.skip.take().is_some() {
         wake.sensors.insert(sensor.id);
-    }
-}
-
-fn leaves_zone_short(sensor: &Sensor, watching: &BTreeMap<String, u32>, context: &Context<'_>) -> bool {
-    let keep = sensor.zone.as_ref().and_then(|zone| context.policy.rollout.coverage.get(zone));
-    let count = sensor.zone.as_ref().and_then(|zone| watching.get(zone)).copied().unwrap_or(0);
-    is_watching(sensor, context) && keep.is_some_and(|keep| count <= *keep)
-}
-
-fn uncount(sensor: &Sensor, watching: &mut BTreeMap<String, u32>, context: &Context<'_>) {
-    if let (true, Some(zone)) = (is_watching(sensor, context), &sensor.zone)
-        && let Some(count) = watching.get_mut(zone)
-    {
-        *count = count.saturating_sub(1);
     }
 }

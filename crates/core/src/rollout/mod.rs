@@ -13,6 +13,8 @@ mod settings;
 mod settle;
 mod standing;
 #[cfg(test)]
+mod stepping_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,10 @@
 //! Where a sensor stands towards the rollouts: which one is for it, and why it may have to wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
 use super::{Ring, Rollout};
+use crate::id::SensorId;
 use crate::sensor::{Context, Sensor, cannot_capture, is_watching};
 use crate::sync::ServiceState;
 use crate::time::Timestamp;
@@ -178,13 +179,17 @@ fn gate_or_next(gate: Option<Standing>, version: Version, rollout: &Rollout) -> 
 }
 
 /// How many sensors of each zone with a declared coverage are watching.
-pub(super) fn watching_by_zone(fleet: &super::Fleet, context: &Context<'_>) -> BTreeMap<String, u32> {
+pub(super) fn watching_by_zone(
+    fleet: &super::Fleet,
+    away: &BTreeSet<SensorId>,
+    context: &Context<'_>,
+) -> BTreeMap<String, u32> {
     let mut watching: BTreeMap<String, u32> =
         context.policy.rollout.coverage.keys().map(|zone| (zone.clone(), 0)).collect();
     if watching.is_empty() {
         return watching;
     }
-    for sensor in fleet.values().filter(|sensor| is_watching(sensor, context)) {
+    for sensor in fleet.values().filter(|sensor| is_watching(sensor, context) && !away.contains(&sensor.id)) {
         if let Some(count) = sensor.zone.as_ref().and_then(|zone| watching.get_mut(zone)) {
             *count += 1;
         }

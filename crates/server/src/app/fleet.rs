@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use watchpost_core::catalogue::{Catalogue, Release};
-use watchpost_core::content::RulesBoard;
+use watchpost_core::content::{DesiredRules, RulePlaces, RulesBoard};
 use watchpost_core::facts::Measurements;
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
@@ -39,6 +39,8 @@ pub(crate) struct Fleet {
     pins: HashMap<[u8; 32], SensorId>,
     releases: Vec<ReleaseRow>,
     pub(super) rules: RulesBoard,
+    /// Who may load other rules at this moment.
+    pub(super) places: RulePlaces,
     rule_packages: Vec<RulePackageRow>,
     issue_ids: BTreeMap<(SensorId, IssueType), IssueId>,
     /// Health issues that are not of one sensor.
@@ -79,6 +81,7 @@ impl Fleet {
             pins: HashMap::new(),
             releases: tx.releases().await?,
             rules: RulesBoard::new(RulesPolicy::default()),
+            places: RulePlaces::default(),
             rule_packages: Vec::new(),
             issue_ids: BTreeMap::new(),
             globals: Globals::over(tx.global_issues().await?),
@@ -215,6 +218,20 @@ impl Fleet {
     /// All rule packages, oldest build first.
     pub(crate) fn rule_packages(&self) -> &[RulePackageRow] {
         &self.rule_packages
+    }
+
+    /// Whether the zone of a sensor can spare it while it loads other rules.
+    pub(crate) fn has_rules_place(&self, sensor: &Sensor) -> bool {
+        self.places.may_load(sensor, &self.policy.rollout.coverage)
+    }
+
+    /// The rules that a sensor is told to have.
+    pub(crate) fn rules_for(&self, sensor: &Sensor) -> Option<DesiredRules> {
+        if self.has_rules_place(sensor) {
+            self.rules.desired(sensor, self.sensors.len())
+        } else {
+            self.rules.as_it_is(sensor)
+        }
     }
 
     /// Adds a rule package, or replaces what is known of it.

@@ -199,7 +199,7 @@ impl App {
             alert_count: sensor.report.alert_count,
             waiting_for: Self::waiting_for(fleet, sensor, context),
             is_watching: is_watching(sensor, context),
-            rules: fleet.rules.standing(sensor, fleet.sensors.len(), context.now),
+            rules: fleet.rules.standing(sensor, fleet.sensors.len(), fleet.has_rules_place(sensor), context.now),
         }
     }
 }
