@@ -145,6 +145,8 @@ async fn a_covered_zone_loads_one_after_another_and_no_update_starts_meanwhile()
     let app = server.app().clone();
     house.publish(&server, A).await;
     house.host(&app, 1, false, A).await;
+    // Turns are taken in the order of enrolment.
+    house.clock.set(T0 + Duration::from_millis(1));
     house.host(&app, 2, false, A).await;
     app.plan().await.unwrap();
     let set = json!({ "settings": { "coverage": { "hq/core": 1 } } });
