@@ -103,6 +103,8 @@ pub struct Site {
     token: String,
     client: reqwest::Client,
     processes: Vec<Child>,
+    /// Folders that are small disks of their own.
+    disks: Vec<PathBuf>,
     /// Folders of hosts beside the first, by name.
     others: BTreeMap<String, PathBuf>,
     held: Arc<AtomicBool>,
@@ -147,6 +149,7 @@ impl Site {
             mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(dir.path().join(name));
             tools::run(&mut mount, "apt-get install mount")?;
         }
+        let disks = disks.iter().map(|(name, _)| dir.path().join(name)).collect();
         let (portal, gateway) = (free_addr()?, free_addr()?);
         let mut site = Self {
             dir,
@@ -157,6 +160,7 @@ impl Site {
             token: String::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
             processes: Vec::new(),
+            disks,
             others: BTreeMap::new(),
             held: Arc::default(),
         };
@@ -416,8 +420,8 @@ impl Drop for Site {
         for pid in locks.iter().filter_map(|lock| locked_by(lock)) {
             tools::signal(pid, Signal::KILL);
         }
-        for name in ["server", "host"] {
-            let _ = Command::new("umount").arg("--lazy").arg(self.dir.path().join(name)).status();
+        for disk in &self.disks {
+            let _ = Command::new("umount").arg("--lazy").arg(disk).status();
         }
     }
 }
