@@ -6,6 +6,7 @@ mod directory;
 mod evidence;
 mod full_disk;
 mod guard;
+mod halt;
 mod health;
 mod kill;
 mod least_rights;

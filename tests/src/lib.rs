@@ -5,6 +5,7 @@ pub mod demo;
 pub mod evidence;
 pub mod faults;
 pub mod guard;
+pub mod halt;
 pub mod identity;
 pub mod kill;
 pub mod network;

@@ -1,5 +1,6 @@
-//! One control plane and one host as real processes, each on a small disk of its own that a test may fill.
+//! One control plane and its hosts as real processes; it and the first host on small disks that a test may fill.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -125,6 +126,10 @@ pub struct Site {
     token: String,
     client: reqwest::Client,
     processes: Vec<Child>,
+    /// Folders that are small disks of their own.
+    disks: Vec<PathBuf>,
+    /// Folders of hosts beside the first, by name.
+    others: BTreeMap<String, PathBuf>,
     held: Arc<AtomicBool>,
     walls: Option<Walls>,
 }
@@ -143,17 +148,32 @@ impl Site {
     /// # Errors
     /// When a disk cannot be mounted or a process cannot be started.
     pub async fn found(server_mib: u32, host_mib: u32) -> anyhow::Result<Self> {
+        Self::found_on(&[("server", server_mib), ("host", host_mib)]).await
+    }
+
+    /// The same on the disk that is there; for tests that fill none, and have no mounts of their own.
+    ///
+    /// # Errors
+    /// When a process cannot be started.
+    pub async fn without_small_disks() -> anyhow::Result<Self> {
+        Self::found_on(&[]).await
+    }
+
+    async fn found_on(disks: &[(&str, u32)]) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir()?;
         // The packet engine runs as somebody else, who has to pass this folder.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711))?;
         let stepper = Arc::new(Stepper::create(&dir.path().join("clock"), Duration::ZERO)?);
-        for (name, mib) in [("server", server_mib), ("host", host_mib)] {
+        for name in ["server", "host"] {
             std::fs::create_dir(dir.path().join(name))?;
+        }
+        for (name, mib) in disks {
             let mut mount = Command::new("mount");
             mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(dir.path().join(name));
             tools::run(&mut mount, "apt-get install mount")?;
         }
+        let disks = disks.iter().map(|(name, _)| dir.path().join(name)).collect();
         let (portal, gateway) = (free_addr()?, free_addr()?);
         let mut site = Self {
             dir,
@@ -164,6 +184,8 @@ impl Site {
             token: String::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
             processes: Vec::new(),
+            disks,
+            others: BTreeMap::new(),
             held: Arc::default(),
             walls: None,
         };
@@ -242,6 +264,24 @@ impl Site {
         self.set_up_host("DC01", &[&facts[..], &["--audit-log", &log]].concat())
     }
 
+    /// Sets up one more host, in a folder of its own, and starts its updater.
+    ///
+    /// # Errors
+    /// When setup fails or the updater cannot be started.
+    pub fn set_up_another(&mut self, name: &str) -> anyhow::Result<()> {
+        let (root, log) = (self.dir.path().join(format!("host-{name}")), self.path(&format!("{name}.jsonl")));
+        std::fs::write(&log, "")?;
+        self.others.insert(name.to_owned(), root.clone());
+        let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--audit-log", &log];
+        self.set_up(name, &text(&root), &format!("host-{name}"), &facts)
+    }
+
+    /// The folder of a host that was set up beside the first.
+    #[must_use]
+    pub fn root_of(&self, name: &str) -> PathBuf {
+        self.others.get(name).cloned().unwrap_or_default()
+    }
+
     /// Sets the host up under this name, with these facts, and starts its updater.
     ///
     /// # Errors
@@ -256,10 +296,19 @@ impl Site {
     /// # Errors
     /// When setup fails.
     pub fn enrol_host(&mut self, name: &str, facts: &[&str]) -> anyhow::Result<()> {
-        let (root, key) = (text(&self.host()), self.path("access-key"));
+        self.enrol(name, &text(&self.host()), facts)
+    }
+
+    fn set_up(&mut self, name: &str, root: &str, party: &str, facts: &[&str]) -> anyhow::Result<()> {
+        self.enrol(name, root, facts)?;
+        self.start("watchpost-updater", &["run", "--root", root], party)
+    }
+
+    fn enrol(&self, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
+        let key = self.path("access-key");
         std::fs::write(&key, &self.access_key)?;
         let mut setup = Command::new(binary("watchpost-updater")?);
-        setup.args(["setup", "--quiet", "--root", &root, "--server", &self.gateway, "--access-key-file", &key]);
+        setup.args(["setup", "--quiet", "--root", root, "--server", &self.gateway, "--access-key-file", &key]);
         setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
         tools::run(&mut setup, "cargo build")?;
         Ok(())
@@ -346,6 +395,20 @@ impl Site {
     /// # Errors
     /// When it never does; says what was there last, and what the host wrote down.
     pub async fn until(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        self.until_within(PATIENCE, path, what, wanted).await
+    }
+
+    /// The same with more patience.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_within(
+        &self,
+        patience: Duration,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
         let mut last = Value::Null;
         let asking = async {
             loop {
@@ -358,7 +421,7 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let asked = tokio::time::timeout(PATIENCE, asking).await;
+        let asked = tokio::time::timeout(patience, asking).await;
         let rollouts = if asked.is_err() { self.get("rollouts").await.unwrap_or_default() } else { Value::Null };
         asked.with_context(|| {
             let server = std::fs::read_to_string(self.path("control-plane.log")).unwrap_or_default();
@@ -378,22 +441,28 @@ impl Site {
     /// The pid of the host's sensor, as its lock names it.
     #[must_use]
     pub fn sensor_pid(&self) -> Option<i32> {
-        std::fs::read_to_string(self.host().join("state/sensor.lock")).ok()?.trim().parse().ok()
+        locked_by(&self.host().join("state/sensor.lock"))
     }
+}
+
+/// The pid that a lock names.
+fn locked_by(lock: &Path) -> Option<i32> {
+    std::fs::read_to_string(lock).ok()?.trim().parse().ok()
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let sensor = self.sensor_pid();
+        let roots = self.others.values().cloned().chain([self.host()]);
+        let locks: Vec<PathBuf> = roots.map(|root| root.join("state/sensor.lock")).collect();
         for process in &mut self.processes {
             let _ = process.kill();
             let _ = process.wait();
         }
-        if let Some(pid) = sensor {
+        for pid in locks.iter().filter_map(|lock| locked_by(lock)) {
             tools::signal(pid, Signal::KILL);
         }
-        for name in ["server", "host"] {
-            let _ = Command::new("umount").arg("--lazy").arg(self.dir.path().join(name)).status();
+        for disk in &self.disks {
+            let _ = Command::new("umount").arg("--lazy").arg(disk).status();
         }
     }
 }

@@ -36,6 +36,10 @@ const SCENARIOS: &[Scenario] = &[
         about: "--seconds N: a busy host, then one that is short of memory: the sensor leaves 15 % of both free",
     },
     Scenario {
+        name: "halt",
+        about: "--hosts N: a release that lives and does not detect, on 30 real hosts; two are ever touched",
+    },
+    Scenario {
         name: "identity",
         about: "a real Samba domain: failed logons and a group change raise alerts, a deleted domain controller shows",
     },

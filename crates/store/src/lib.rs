@@ -15,6 +15,7 @@ mod hash;
 mod issues;
 mod keys;
 mod places;
+mod plans;
 mod releases;
 mod rollouts;
 mod rule_packages;

@@ -3,6 +3,7 @@
 use watchpost_core::release::ReleaseManifest;
 use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
+use watchpost_core::version::Version;
 
 use crate::cells::{Cells, to_json};
 use crate::{StoreError, Transaction};
@@ -39,6 +40,24 @@ impl Transaction {
         .bind(to_json("releases", &release.manifest)?)
         .bind(release.published_at.millis())
         .bind(release.pulled_back_at.map(Timestamp::millis))
+        .execute(self.statement())
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that a release was pulled back. The first time counts.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn pull_back_release(&mut self, version: Version, at: Timestamp) -> Result<(), StoreError> {
+        let workspace = self.workspace.clone();
+        sqlx::query(
+            "UPDATE releases SET pulled_back_at = $1 \
+             WHERE workspace_id = $2 AND version = $3 AND pulled_back_at IS NULL",
+        )
+        .bind(at.millis())
+        .bind(workspace)
+        .bind(version.to_string())
         .execute(self.statement())
         .await?;
         Ok(())

@@ -7,8 +7,9 @@ use serde_json::json;
 use watchpost_core::content::RulesManifest;
 use watchpost_core::health::{Hold, Issue, IssueStatus, IssueType};
 use watchpost_core::id::{AuditId, IssueId, SensorId, SessionId, SiteId, TokenId, UserId, WorkspaceId, ZoneId};
+use watchpost_core::rehearsal::RolloutPlan;
 use watchpost_core::release::ReleaseManifest;
-use watchpost_core::rollout::Planner;
+use watchpost_core::rollout::{Planner, RolloutSettings};
 use watchpost_core::sensor::{Sensor, SensorKind};
 use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
@@ -345,6 +346,43 @@ async fn rule_packages_read_back_and_are_pulled_back_once() {
     tx.pull_back_rule_package(build, T0 + Duration::from_secs(1)).await.unwrap();
     rules.pulled_back_at = Some(T0);
     assert_eq!(tx.rule_packages().await.unwrap(), [rules]);
+}
+
+#[tokio::test]
+async fn a_plan_is_written_once_the_newest_is_read_and_the_oldest_go() {
+    let house = house().await;
+    let mut tx = house.store.begin(house.workspace).await.unwrap();
+    let text = |generation: u32| {
+        format!(
+            r#"{{"version":"2.255.1.0","kind":"minor","generation":{generation},"factsRevision":7,"bytes":0,"already":0,
+            "madeDateTime":"2026-01-05T00:00:00Z","publishedDateTime":"2026-01-05T00:00:00Z","endsDateTime":null,
+            "assumes":{{"checkIn":"PT1M","updateTakes":"PT30S","isResumed":false,"coverage":{{}}}},
+            "rings":[],"steps":[],"skipped":[]}}"#
+        )
+    };
+    let plan = |generation| serde_json::from_str::<RolloutPlan>(&text(generation)).unwrap();
+    let version = plan(1).version;
+    assert_eq!(tx.plan(version, None).await.unwrap(), None);
+    for generation in 1..=21 {
+        tx.insert_plan(&plan(generation)).await.unwrap();
+    }
+    assert!(matches!(tx.insert_plan(&plan(21)).await.unwrap_err(), StoreError::Taken(_)));
+    assert_eq!(tx.plan(version, None).await.unwrap(), Some(plan(21)));
+    assert_eq!(tx.plan(version, Some(2)).await.unwrap(), Some(plan(2)));
+    assert_eq!(tx.plan(version, Some(1)).await.unwrap(), None, "twenty are kept");
+}
+
+#[tokio::test]
+async fn what_is_set_about_rollouts_reads_back() {
+    let house = house().await;
+    let mut tx = house.store.begin(house.workspace).await.unwrap();
+    assert_eq!(tx.rollout_settings().await.unwrap(), RolloutSettings::default());
+    for keep in [1, 2] {
+        let coverage = std::collections::BTreeMap::from([("hq/core".to_owned(), keep)]);
+        let settings = RolloutSettings { max_in_flight: Some(3), coverage, ..RolloutSettings::default() };
+        tx.save_rollout_settings(&settings).await.unwrap();
+        assert_eq!(tx.rollout_settings().await.unwrap(), settings);
+    }
 }
 
 #[tokio::test]

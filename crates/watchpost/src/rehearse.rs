@@ -1,13 +1,17 @@
-//! `watchpost rehearse`: a fleet in virtual time. Reads the scenario and shows the result; `core` does the rest.
+//! `watchpost rehearse`: a fleet in virtual time, from a file, or a copy of the living one that the control plane makes.
+//! Reads and shows; `core` does the rest.
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use serde_json::json;
 use watchpost_core::rehearsal::{Outcome, Scenario, run as play};
 use watchpost_core::version::Version;
 
+use crate::cli::client::MaybeConnection;
+use crate::cli::output::{Format, Output, print};
+use crate::cli::rollouts::{Change, show_plan};
 use crate::failure::Failure;
 
 /// Largest scenario file, in bytes.
@@ -15,46 +19,62 @@ const MAX_SCENARIO: u64 = 256 * 1024 * 1024;
 
 /// Plays a scenario in virtual time.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  watchpost rehearse scenario.json --seed 7 --output table")]
+#[command(
+    after_help = "Examples:\n  watchpost rehearse scenario.json --seed 7 --output table\n  watchpost rehearse --live 2.255.1.0 --keep-watching hq/core=2"
+)]
 pub(crate) struct Args {
     /// The scenario
-    scenario: PathBuf,
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    scenario: Option<PathBuf>,
     /// Moves check-ins by up to 10 %, the same way for the same number; without it they keep their interval
-    #[arg(long)]
+    #[arg(long, conflicts_with = "live")]
     seed: Option<u64>,
-    /// How to show the result; a table on a terminal, JSON elsewhere
-    #[arg(long, value_enum)]
-    output: Option<Form>,
-}
-
-/// How the result is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// For people
-    Table,
-    /// For scripts
-    Json,
+    /// Rehearses this release, published or not, on a copy of the living fleet
+    #[arg(long, value_name = "VERSION")]
+    live: Option<Version>,
+    #[command(flatten)]
+    settings: Change,
+    /// Oldest version that may take the release directly, if it is not published yet
+    #[arg(long, value_name = "VERSION", requires = "live")]
+    minimum_base_version: Option<Version>,
+    /// Size of its package, if it is not published yet
+    #[arg(long, value_name = "BYTES", requires = "live")]
+    bytes: Option<u64>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: MaybeConnection,
 }
 
 /// Plays it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let text = read(&args.scenario)?;
-    let name = args.scenario.display();
+    let Some(scenario) = &args.scenario else { return Ok(live(&args).await.map(|()| ExitCode::SUCCESS)?) };
+    let text = read(scenario)?;
+    let name = scenario.display();
     let scenario = Scenario::parse(&text).map_err(|error| {
         let line = anyhow::Error::new(error).chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
         Failure::usage(format!("{name}: {line}"))
     })?;
     let outcome = play(&scenario, args.seed);
-    let usual = if std::io::stdout().is_terminal() { Form::Table } else { Form::Json };
-    let shown = match args.output.unwrap_or(usual) {
-        Form::Json => serde_json::to_string_pretty(&outcome)? + "\n",
-        Form::Table => table(&outcome),
+    let shown = match args.output.format() {
+        Format::Json => serde_json::to_string_pretty(&outcome)? + "\n",
+        Format::Table => table(&outcome),
     };
-    match std::io::stdout().lock().write_all(shown.as_bytes()) {
-        // Whoever reads has seen enough (`| head`).
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        written => written.map(|()| ExitCode::SUCCESS).context("the result could not be written"),
-    }
+    Ok(print(&shown).map(|()| ExitCode::SUCCESS)?)
+}
+
+/// Has the control plane rehearse on a copy of its fleet, and shows the plan it came to.
+async fn live(args: &Args) -> Result<(), Failure> {
+    let connection = args.connection.known().ok_or_else(|| {
+        Failure::usage("--live asks a control plane: set WATCHPOST_URL and WATCHPOST_TOKEN, or --url and --token")
+    })?;
+    let body = json!({
+        "version": args.live,
+        "minimumBaseVersion": args.minimum_base_version,
+        "bytes": args.bytes.unwrap_or(0),
+        "settings": args.settings.body().unwrap_or_else(|| json!({})),
+    });
+    show_plan(&connection.client()?.post("rehearsals", Some(&body)).await?, args.output)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -122,4 +142,28 @@ fn table(outcome: &Outcome) -> String {
         ));
     }
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser, Debug)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_file_or_the_living_fleet_is_rehearsed_and_never_both_or_neither() {
+        let parse = |words: &[&str]| Line::try_parse_from([&["rehearse"], words].concat()).map(|line| line.args);
+        let file = parse(&["fleet.json", "--seed", "7"]).unwrap();
+        assert_eq!((file.scenario, file.live), (Some(PathBuf::from("fleet.json")), None));
+        let live = parse(&["--live", "2.255.1.0", "--keep-watching", "hq/core=2"]).unwrap();
+        assert_eq!(live.settings.body(), Some(json!({ "coverage": { "hq/core": 2 } })));
+        assert!(parse(&[]).is_err() && parse(&["fleet.json", "--live", "2.255.1.0"]).is_err());
+        assert!(parse(&["--live", "2.255.1.0", "--seed", "7"]).is_err(), "a living fleet keeps its own rhythm");
+    }
 }

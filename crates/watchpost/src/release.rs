@@ -43,7 +43,10 @@ enum Command {
     Sign(Sign),
     /// Publishes a signed package to the control plane, which then rolls it out.
     #[command(after_help = "Example:\n  watchpost release publish --repository ./repository sensor-2.255.1.0.cab")]
-    Publish(Publish),
+    Publish(PublishRelease),
+    /// Takes a release out of the offer: it is handed to nobody any more.
+    #[command(after_help = "Example:\n  watchpost release pull-back 2.255.1.0 --reason \"it loses packets\"")]
+    PullBack(PullBack),
     /// Lists the releases of the control plane.
     #[command(after_help = "Example:\n  watchpost release list --output json")]
     List {
@@ -114,7 +117,7 @@ pub(crate) struct Sign {
     pub(crate) output: Output,
 }
 
-/// Arguments of `publish`.
+/// What is published, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Publish {
     /// Folder of the signed repository
@@ -126,6 +129,31 @@ pub(crate) struct Publish {
     connection: Connection,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Arguments of `publish`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishRelease {
+    /// Starts nobody until `watchpost rollouts start`: its plan can be read before
+    #[arg(long)]
+    hold: bool,
+    #[command(flatten)]
+    publish: Publish,
+}
+
+/// Arguments of `pull-back`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullBack {
+    /// Version of the release
+    #[arg(id = "release", value_name = "VERSION")]
+    version: Version,
+    /// Why, for the audit log
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
 }
 
 fn kind(text: &str) -> Result<ReleaseKind, String> {
@@ -140,6 +168,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Build(args) => local::build(&args)?,
         Command::Sign(args) => local::sign(&args, now)?,
         Command::Publish(args) => remote::publish(&args, now).await?,
+        Command::PullBack(args) => remote::pull_back(&args).await?,
         Command::List { connection, output } => remote::list(&connection, output).await?,
         Command::Signed { repository, output } => local::signed(&repository, output)?,
     }

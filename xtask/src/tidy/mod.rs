@@ -4,6 +4,7 @@
 
 mod graph;
 mod names;
+mod proofs;
 mod source;
 mod text;
 mod tree;
@@ -45,6 +46,7 @@ const FILE_RULES: &[fn(&Tree) -> Vec<Finding>] = &[
     names::every_crate_is_on_the_map,
     names::every_crate_takes_the_lints,
     names::glossary_types_exist,
+    proofs::named_tests_exist,
     source::files_are_short,
     source::functions_are_short,
     source::files_say_what_they_are_for,

@@ -164,13 +164,32 @@ impl RulesBoard {
         })
     }
 
-    /// How a sensor of a fleet of `fleet` stands.
+    /// What a sensor is told while its zone can spare nobody: to stay with what it has.
     #[must_use]
-    pub fn standing(&self, sensor: &Sensor, fleet: usize, now: Timestamp) -> RulesStanding {
+    pub fn as_it_is(&self, sensor: &Sensor) -> Option<DesiredRules> {
+        let build = sensor.report.rules.build?;
+        let order = &sensor.rules;
+        Some(DesiredRules {
+            build,
+            target: self.get(build)?.target.clone(),
+            push: if order.build == Some(build) { order.pushes } else { 0 },
+            withdrawn: None,
+        })
+    }
+
+    /// How a sensor of a fleet of `fleet` stands; `has_place`: whether its zone can spare it while it loads.
+    #[must_use]
+    pub fn standing(&self, sensor: &Sensor, fleet: usize, has_place: bool, now: Timestamp) -> RulesStanding {
         let desired = self.desired(sensor, fleet);
-        let offered = desired.as_ref().map(|order| order.build);
+        let wanted = desired.as_ref().map(|order| order.build);
         let (build, mode) = (sensor.report.rules.build, sensor.rules.mode);
-        RulesStanding { build, offered, mode, status: self.status(sensor, offered, fleet, now) }
+        if wanted == build || has_place || sensor.report.rules.loading.is_some() {
+            return RulesStanding { build, offered: wanted, mode, status: self.status(sensor, wanted, fleet, now) };
+        }
+        let zone = sensor.zone.as_deref().unwrap_or_default();
+        let reason = format!("other rules wait for their turn: the zone {zone} can spare nobody at this moment");
+        let status = Derived { value: RulesStatus::UpdateAvailable, reason, changes_at: None };
+        RulesStanding { build, offered: build, mode, status }
     }
 
     fn status(

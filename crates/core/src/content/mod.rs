@@ -7,6 +7,9 @@ mod board;
 mod machine;
 mod manifest;
 mod order;
+mod places;
+#[cfg(test)]
+mod places_tests;
 #[cfg(test)]
 mod property;
 mod record;
@@ -28,6 +31,7 @@ pub use manifest::{
     count_suricata_rules, rules_file_name,
 };
 pub use order::{RulesMode, RulesOrder};
+pub use places::RulePlaces;
 pub use record::{RulesPromise, RulesRecord, RulesSet, RulesTrial};
 pub use verdict::{BUILT_IN_SURICATA_RULES, Baseline, EngineReading, RulesView, Verdict, judge_load};
 

@@ -357,7 +357,7 @@ fn a_build_that_failed_on_more_than_two_percent_goes_to_no_further_sensor() {
         has.report.rules.build = Some(day(2));
         assert_eq!(board.desired(&fresh, fleet).unwrap().build, day(1));
         assert_eq!(board.desired(&has, fleet).unwrap().build, day(2), "who has it keeps it");
-        let standing = board.standing(&sensor(9_999), fleet, day(9));
+        let standing = board.standing(&sensor(9_999), fleet, true, day(9));
         assert_eq!(standing.offered, Some(day(1)));
         board.note(sensor(1).id, &RulesReport::default());
         assert!(!board.is_braked(day(2), fleet), "one of them has got over it");
@@ -389,7 +389,7 @@ fn a_status_says_what_the_engines_have_and_why() {
     let board = board(&[1, 2]);
     let mut sensor = sensor(1);
     let status = |sensor: &Sensor, now| {
-        let standing = board.standing(sensor, 10, now);
+        let standing = board.standing(sensor, 10, true, now);
         (standing.status.value, standing.status.reason, standing.status.changes_at)
     };
     let hour = Duration::from_secs(3_600);

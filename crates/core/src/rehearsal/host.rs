@@ -1,12 +1,13 @@
 //! One simulated host: the production updater machine, and a world around it that behaves as the scenario says.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::scenario::{Behaviour, OnUpdate, SensorSpec, Window};
-use crate::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef};
+use crate::facts::EngineKind;
+use crate::sync::{Desired, DetectionProof, EngineProof, Report, ServiceState, TargetRef, UpdateProgress};
 use crate::time::Timestamp;
-use crate::updater::{Command, Death, DiskView, Event, Machine, Policy, Record, Release, Running, recover};
+use crate::updater::{Command, Death, DiskView, Event, Failure, Machine, Policy, Record, Release, Running, recover};
 use crate::version::Version;
 
 /// How long fetching, verifying and unpacking takes unless the scenario says otherwise.
@@ -38,6 +39,18 @@ pub(super) struct Host<'s> {
     is_mute: bool,
     /// Versions switched to since anybody asked.
     switched: Vec<Version>,
+    /// What a copy of a living host says beside what its updater knows.
+    said: Option<Report>,
+}
+
+/// A living host, as it was last heard of.
+pub(super) struct Heard<'a> {
+    /// Its last report.
+    pub(super) report: &'a Report,
+    /// What it runs, as the package of it is known.
+    pub(super) installed: Option<Release>,
+    /// The newest desired generation that it is taken to know.
+    pub(super) generation: u64,
 }
 
 impl<'s> Host<'s> {
@@ -45,10 +58,36 @@ impl<'s> Host<'s> {
     pub(super) fn new(spec: &'s SensorSpec, start: Timestamp, policy: Policy, check_in: Duration) -> Self {
         let installed = spec.version.and_then(|version| Release::new(version, HASH));
         let record = installed.map_or_else(Record::default, Record::committed);
-        let disk = installed.map(DiskView::of).unwrap_or_default();
+        Self::over(&spec.behaviour, record, start, policy, check_in)
+    }
+
+    /// A copy of a living host: what is under way there begins anew, everything else is as it said.
+    pub(super) fn heard(
+        heard: &Heard<'_>,
+        behaviour: &'s Behaviour,
+        start: Timestamp,
+        policy: Policy,
+        check_in: Duration,
+    ) -> Self {
+        let report = heard.report;
+        let mut record = heard.installed.map_or_else(Record::default, Record::committed);
+        record.generation = heard.generation;
+        record.bad_versions = report.bad_versions.iter().map(|version| (*version, report.generation)).collect();
+        if let UpdateProgress::Failed { version, reverted, reason, at } = &report.update {
+            let (version, reverted, reason, at) = (*version, *reverted, reason.clone(), *at);
+            record.last_failure = Some(Failure { version, reverted, reason, at, generation: record.generation });
+        }
+        let mut host = Self::over(behaviour, record, start, policy, check_in);
+        host.said = Some(report.clone());
+        host.follow_script(start);
+        host
+    }
+
+    fn over(behaviour: &'s Behaviour, record: Record, start: Timestamp, policy: Policy, check_in: Duration) -> Self {
+        let disk = record.committed.map(DiskView::of).unwrap_or_default();
         let (machine, commands) = recover(Some(record.clone()), &disk, policy, start);
         let mut host = Self {
-            behaviour: &spec.behaviour,
+            behaviour,
             start,
             policy,
             check_in,
@@ -59,6 +98,7 @@ impl<'s> Host<'s> {
             is_on: true,
             is_mute: false,
             switched: Vec::new(),
+            said: None,
         };
         host.machine.check_in_every(check_in);
         host.carry_out(commands, start);
@@ -115,6 +155,9 @@ impl<'s> Host<'s> {
     /// What it says when it checks in.
     pub(super) fn report(&self, now: Timestamp) -> Report {
         let mut report = self.machine.report();
+        if let Some(said) = &self.said {
+            return self.in_the_words_of(said, report);
+        }
         if report.service == ServiceState::Running && self.is_within(&self.behaviour.service_stopped, now) {
             report.service = ServiceState::Stopped;
         }
@@ -127,6 +170,31 @@ impl<'s> Host<'s> {
             .map(|fact| fact.issue_type.clone())
             .collect::<BTreeSet<String>>();
         report
+    }
+
+    /// What a living host said, with what its updater has come to since.
+    fn in_the_words_of(&self, said: &Report, updater: Report) -> Report {
+        // A sensor that does not run there does not begin to here.
+        let is_stopped = said.version.is_some() && said.service != ServiceState::Running;
+        let service = if is_stopped { said.service } else { updater.service };
+        let proof = updater.proof.map(|proof| DetectionProof { engines: self.engines(&proof), ..proof });
+        Report {
+            version: updater.version,
+            service,
+            update: updater.update,
+            bad_versions: updater.bad_versions,
+            proof: proof.or_else(|| said.proof.clone()),
+            generation: updater.generation,
+            pulled_configuration: true,
+            ..said.clone()
+        }
+    }
+
+    /// Each engine that the host says it runs is taken to prove itself as `sigma` does.
+    fn engines(&self, proof: &DetectionProof) -> BTreeMap<EngineKind, EngineProof> {
+        let (detected_at, rules_loaded, rules_failed) = (proof.detected_at, proof.rules_loaded, proof.rules_failed);
+        let kinds = self.said.iter().flat_map(|said| said.facts.engines.keys());
+        kinds.map(|kind| (*kind, EngineProof { detected_at, rules_loaded, rules_failed })).collect()
     }
 
     /// What the control plane answers.

@@ -7,10 +7,12 @@ mod check;
 mod closing;
 mod deeds;
 mod host;
+mod live;
 mod member;
 mod outcome;
 mod plan;
 mod report;
+mod rollout_plan;
 mod scenario;
 mod script;
 mod simulation;
@@ -18,7 +20,9 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use live::{LIVE_HORIZON, LIVE_UPDATE_TAKES, LiveFleet};
 pub use outcome::{EventRow, ObservationRow, ObservedSensor, Outcome, RolloutRow, SensorRow};
+pub use rollout_plan::{Assumptions, PassedOver, RingPlan, RolloutPlan, Step, plan};
 pub use scenario::{Scenario, ScenarioError};
 
 /// Plays a scenario. Without a seed check-ins keep their interval to the second; with one they move by up to 10 %.

@@ -18,11 +18,13 @@ pub(super) struct Recorder {
     names: BTreeMap<SensorId, String>,
     /// Why a sensor was last passed over, until something else happens to it: the same is not said twice.
     passed_over: BTreeMap<(SensorId, Version), String>,
+    /// What the planner decided and hosts did, as it was said.
+    decisions: Vec<Event>,
 }
 
 impl Recorder {
     pub(super) fn new(start: Timestamp, names: BTreeMap<SensorId, String>) -> Self {
-        Self { start, rows: Vec::new(), names, passed_over: BTreeMap::new() }
+        Self { start, rows: Vec::new(), names, passed_over: BTreeMap::new(), decisions: Vec::new() }
     }
 
     fn add(&mut self, at: Timestamp, row: EventRow) {
@@ -39,6 +41,7 @@ impl Recorder {
         if event.what == What::Switched || self.is_repeated(event) {
             return;
         }
+        self.decisions.push(event.clone());
         let reason = event.what.reason().map(str::to_owned);
         let row = EventRow { event: event.what.word().to_owned(), reason, ..EventRow::default() };
         let row = match event.sensor {
@@ -63,6 +66,7 @@ impl Recorder {
     }
 
     pub(super) fn switched(&mut self, id: SensorId, version: Version, at: Timestamp) {
+        self.decisions.push(Event { at, sensor: Some(id), version, what: What::Switched });
         let row = EventRow { event: "switched".to_owned(), version: Some(version), ..EventRow::default() };
         let row = EventRow { sensor: self.name(id), ..row };
         self.add(at, row);
@@ -81,6 +85,11 @@ impl Recorder {
         let row = EventRow { event: event.to_owned(), issue_type, ..EventRow::default() };
         let row = EventRow { sensor: self.name(id), ..row };
         self.add(at, row);
+    }
+
+    /// What the planner decided and hosts did, in the order in which it was said.
+    pub(super) fn decisions(&self) -> &[Event] {
+        &self.decisions
     }
 
     /// All events, in time order; at one instant in the order in which they were said.

@@ -27,13 +27,13 @@ use crate::updater;
 use crate::version::Version;
 
 /// Beyond every instant of the scenario.
-const BEYOND: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const BEYOND: Duration = Duration::from_secs(24 * 60 * 60);
 /// Judgements fall on whole seconds.
 const SECOND_MILLIS: i64 = 1_000;
 
 /// What the queue wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
+pub(super) enum Wanted {
     Act(usize),
     Judge(usize),
 }
@@ -42,7 +42,9 @@ enum Wanted {
 pub(super) struct Simulation<'s> {
     pub(super) scenario: &'s Scenario,
     pub(super) end: Timestamp,
-    far: Timestamp,
+    pub(super) far: Timestamp,
+    /// When the control plane was ready again, where the fleet is a copy of a living one.
+    pub(super) ready_at: Option<Timestamp>,
     pub(super) policy: Policy,
     pub(super) catalogue: Catalogue,
     pub(super) planner: Planner,
@@ -54,9 +56,9 @@ pub(super) struct Simulation<'s> {
     /// Sensors that a person keeps out of every rollout.
     pub(super) kept_out: BTreeSet<SensorId>,
     pub(super) observations: Vec<super::outcome::ObservationRow>,
-    queue: BinaryHeap<Reverse<(Timestamp, Wanted)>>,
-    planner_wakes_at: Option<Timestamp>,
-    may_be_quiet: bool,
+    pub(super) queue: BinaryHeap<Reverse<(Timestamp, Wanted)>>,
+    pub(super) planner_wakes_at: Option<Timestamp>,
+    pub(super) may_be_quiet: bool,
     pub(super) step: StepState,
 }
 
@@ -94,6 +96,7 @@ impl<'s> Simulation<'s> {
             scenario,
             end,
             far: end + BEYOND,
+            ready_at: None,
             policy,
             catalogue,
             planner: Planner::default(),
@@ -112,8 +115,15 @@ impl<'s> Simulation<'s> {
     }
 
     pub(super) fn run(mut self) -> Outcome {
+        self.play_through();
+        closing::outcome(self)
+    }
+
+    /// Goes from instant to instant until nothing is left that could happen, or the end.
+    pub(super) fn play_through(&mut self) {
         let start = self.scenario.start;
-        let mut cues = cues(self.scenario).into_iter().peekable();
+        let scenario = self.scenario;
+        let mut cues = cues(scenario).into_iter().peekable();
         let mut now = start;
         loop {
             let mut looks = Vec::new();
@@ -130,13 +140,13 @@ impl<'s> Simulation<'s> {
             let next = [next_cue, self.queue.peek().map(|Reverse((at, _))| *at), self.planner_wakes_at];
             match next.into_iter().flatten().min().filter(|at| *at <= self.end) {
                 Some(at) => now = at,
-                None => return closing::outcome(self),
+                None => return,
             }
         }
     }
 
     pub(super) fn context(&self, now: Timestamp) -> Context<'_> {
-        Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: None, now }
+        Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: self.ready_at, now }
     }
 
     /// Everything of one instant after the script.
@@ -210,7 +220,7 @@ impl<'s> Simulation<'s> {
         if !std::mem::take(&mut self.step.is_news) && !is_due {
             return BTreeSet::new();
         }
-        let context = Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: None, now };
+        let context = Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: self.ready_at, now };
         let wake = self.planner.wake(&mut self.fleet, &context);
         self.planner_wakes_at = wake.wakes_at;
         wake.events.iter().for_each(|event| self.recorder.planner(event));
@@ -260,7 +270,7 @@ impl<'s> Simulation<'s> {
     fn judge(&mut self, index: usize, now: Timestamp) {
         let Some(member) = self.members.get_mut(index) else { return };
         let Some(sensor) = self.fleet.get_mut(&member.id) else { return };
-        let context = Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: None, now };
+        let context = Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: self.ready_at, now };
         let status = sensor_status(sensor, &context);
         if status.value != member.status {
             self.recorder.status(member.id, member.status, status.value, now);
@@ -305,6 +315,15 @@ fn sensor_of(spec: &SensorSpec, number: u64, start: Timestamp) -> Sensor {
     sensor
 }
 
+/// What the updater of a host goes by under this policy.
+pub(super) fn updater_policy(policy: &Policy) -> updater::Policy {
+    updater::Policy {
+        clearance_deadline: policy.rollout.clearance_deadline,
+        staging_deadline: policy.rollout.staging_deadline,
+        ..updater::Policy::default()
+    }
+}
+
 fn member_of<'s>(
     spec: &'s SensorSpec,
     sensor: &Sensor,
@@ -313,12 +332,7 @@ fn member_of<'s>(
     start: Timestamp,
     chance: Option<(u64, u64)>,
 ) -> Member<'s> {
-    let updater = updater::Policy {
-        clearance_deadline: policy.rollout.clearance_deadline,
-        staging_deadline: policy.rollout.staging_deadline,
-        ..updater::Policy::default()
-    };
-    let host = Host::new(spec, start, updater, policy.contact.check_in);
+    let host = Host::new(spec, start, updater_policy(policy), policy.contact.check_in);
     let beat = Beat::new(start, &policy.contact, chance);
     Member {
         id: sensor.id,

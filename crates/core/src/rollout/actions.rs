@@ -25,7 +25,7 @@ pub enum ActionError {
         action: &'static str,
     },
     /// A retry of what did not fail.
-    #[error("{version} has not failed on {sensor}, so there is nothing to retry")]
+    #[error("{version} has not failed on {sensor} and is not kept from it, so there is nothing to retry")]
     NothingToRetry {
         /// Of what.
         version: Version,
@@ -87,6 +87,19 @@ impl Planner {
         Ok(Event { at: now, sensor: None, version, what: What::Resumed })
     }
 
+    /// Begins with a rollout that was held when its release was published.
+    ///
+    /// # Errors
+    /// When there is no such rollout, or it has begun already.
+    pub fn start(&mut self, version: Version, fleet: &Fleet, now: Timestamp) -> Result<Event, ActionError> {
+        let rollout = self.rollout(version)?;
+        if rollout.state != RolloutState::Paused || rollout.peak_in_flight > 0 {
+            let state = if rollout.peak_in_flight > 0 { "begun already" } else { rollout.state.word() };
+            return Err(ActionError::WrongState { version, state, action: "started" });
+        }
+        self.resume(version, fleet, now)
+    }
+
     /// Ends a rollout for good; who is in flight finishes.
     ///
     /// # Errors
@@ -101,12 +114,16 @@ impl Planner {
         Ok(Event { at: now, sensor: None, version, what: What::Aborted })
     }
 
-    /// Orders one sensor to try a version again that failed there.
+    /// Orders one sensor to try a version again that failed there; ends its exclusion too.
     ///
     /// # Errors
-    /// When there is no such rollout, or the version has not failed on that sensor.
+    /// When there is no such rollout, or the version neither failed on that sensor nor is kept from it.
     pub fn retry(&mut self, version: Version, sensor: &mut Sensor) -> Result<(), ActionError> {
         self.rollout(version)?;
+        let was_excluded = sensor.update.excluded.remove(&version);
+        if was_excluded && !sensor.update.outcomes.contains_key(&version) {
+            return Ok(());
+        }
         if sensor.update.outcomes.get(&version).is_none_or(|outcome| outcome.cleared) {
             return Err(ActionError::NothingToRetry { version, sensor: sensor.name.clone() });
         }

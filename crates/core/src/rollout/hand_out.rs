@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pace::RingPace;
 use super::planner::Planner;
 use super::record::{Flight, Skip};
 use super::standing::{SkipReason, Standing, watching_by_zone};
@@ -22,7 +23,7 @@ struct Slots {
 impl Planner {
     /// Starts every sensor whose turn it is.
     pub(super) fn hand_out(&mut self, fleet: &mut Fleet, context: &Context<'_>, wake: &mut Wake) {
-        let mut watching = watching_by_zone(fleet, context);
+        let mut watching = watching_by_zone(fleet, &self.away, context);
         let flights = flights_by_ring(fleet);
         let mut slots = self.slots(fleet, &flights, context, wake);
         for (id, sensor) in fleet.iter_mut() {
@@ -53,21 +54,21 @@ impl Planner {
             } else if is_unfinished(sensor) {
                 forget_skip(sensor, wake);
             } else if slots.has(place) {
-                if leaves_zone_short(sensor, &watching, context) {
+                if self.leaves_zone_short(sensor, &watching, context) {
                     skip(sensor, version, SkipReason::Coverage, context, wake);
                     continue;
                 }
                 slots.take(place);
-                uncount(sensor, &mut watching, context);
-                self.start(*id, sensor, place, context, wake);
-            } else if !leaves_zone_short(sensor, &watching, context) {
+                self.uncount(sensor, &mut watching, context);
+                self.start_sensor(*id, sensor, place, context, wake);
+            } else if !self.leaves_zone_short(sensor, &watching, context) {
                 // No slot is free. A zone that is short stays the reason why it is passed over.
                 forget_skip(sensor, wake);
             }
         }
     }
 
-    fn start(
+    fn start_sensor(
         &mut self,
         id: SensorId,
         sensor: &mut Sensor,
@@ -112,14 +113,13 @@ impl Planner {
         for (place, size) in sizes {
             let (version, ring) = place;
             let busy = flights.get(&place).copied().unwrap_or(0);
-            let one_by_one = context.policy.rollout.expected_step.saturating_mul(size);
-            let mut free = u32::from(busy == 0);
-            if one_by_one > context.policy.rollout.longest_serial_ring {
-                is_adaptive = true;
-                let widest = (size * context.policy.rollout.adaptive_widest_percent / 100)
-                    .clamp(1, context.policy.rollout.adaptive_widest);
-                free = self.next_step(version, ring, busy, widest, wake);
-            }
+            let free = match RingPace::of(size, &context.policy.rollout) {
+                RingPace::Adaptive { widest } => {
+                    is_adaptive = true;
+                    self.next_step(version, ring, busy, widest, wake)
+                }
+                RingPace::OneByOne | RingPace::Capped { .. } => u32::from(busy == 0),
+            };
             rings.insert(place, free);
         }
         // One after another means one, whichever rollout or ring it is in.
@@ -143,7 +143,7 @@ impl Planner {
     }
 
     /// How many sensors each ring of each rollout has, those that are done included.
-    pub(super) fn ring_sizes(&self, fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
+    pub(crate) fn ring_sizes(&self, fleet: &Fleet) -> BTreeMap<(Version, Ring), u32> {
         let mut sizes = BTreeMap::new();
         for version in self.rollouts.keys().copied() {
             let (mut automatic, mut delayed) = (0_u32, 0_u32);
@@ -163,6 +163,27 @@ impl Planner {
             sizes.extend(counted.into_iter().filter(|(_, size)| *size > 0).map(|(ring, size)| ((version, ring), size)));
         }
         sizes
+    }
+
+    /// Whether its start would take its zone below what it declares. Who is away was not counted on, but may in truth
+    /// still watch: it is started only where the others are enough without it.
+    fn leaves_zone_short(&self, sensor: &Sensor, watching: &BTreeMap<String, u32>, context: &Context<'_>) -> bool {
+        let keep = sensor.zone.as_ref().and_then(|zone| context.policy.rollout.coverage.get(zone));
+        let count = sensor.zone.as_ref().and_then(|zone| watching.get(zone)).copied().unwrap_or(0);
+        let others = if self.counts(sensor, context) { count.saturating_sub(1) } else { count };
+        is_watching(sensor, context) && keep.is_some_and(|keep| others < *keep)
+    }
+
+    fn uncount(&self, sensor: &Sensor, watching: &mut BTreeMap<String, u32>, context: &Context<'_>) {
+        if let (true, Some(zone)) = (self.counts(sensor, context), &sensor.zone)
+            && let Some(count) = watching.get_mut(zone)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn counts(&self, sensor: &Sensor, context: &Context<'_>) -> bool {
+        is_watching(sensor, context) && !self.away.contains(&sensor.id)
     }
 
     /// A sensor without a version gets the newest release that others have completed; never a halted one.
@@ -225,19 +246,5 @@ fn skip(sensor: &mut Sensor, version: Version, reason: SkipReason, context: &Con
 fn forget_skip(sensor: &mut Sensor, wake: &mut Wake) {
     if sensor.update.skip.take().is_some() {
         wake.sensors.insert(sensor.id);
-    }
-}
-
-fn leaves_zone_short(sensor: &Sensor, watching: &BTreeMap<String, u32>, context: &Context<'_>) -> bool {
-    let keep = sensor.zone.as_ref().and_then(|zone| context.policy.rollout.coverage.get(zone));
-    let count = sensor.zone.as_ref().and_then(|zone| watching.get(zone)).copied().unwrap_or(0);
-    is_watching(sensor, context) && keep.is_some_and(|keep| count <= *keep)
-}
-
-fn uncount(sensor: &Sensor, watching: &mut BTreeMap<String, u32>, context: &Context<'_>) {
-    if let (true, Some(zone)) = (is_watching(sensor, context), &sensor.zone)
-        && let Some(count) = watching.get_mut(zone)
-    {
-        *count = count.saturating_sub(1);
     }
 }

@@ -6,10 +6,14 @@ mod actions;
 #[cfg(test)]
 mod capture_tests;
 mod hand_out;
+mod pace;
 mod planner;
 mod record;
+mod settings;
 mod settle;
 mod standing;
+#[cfg(test)]
+mod stepping_tests;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +27,10 @@ use crate::time::Timestamp;
 use crate::version::Version;
 
 pub use actions::ActionError;
+pub use pace::{RingPace, one_by_one_takes};
 pub use planner::{Planner, Summary};
 pub use record::{Failure, Flight, Outcome, Skip, UpdateRecord};
+pub use settings::{RolloutSettings, RolloutSettingsError};
 pub use standing::SkipReason;
 
 /// All sensors of a workspace, in the order in which they take their turn.

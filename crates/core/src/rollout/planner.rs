@@ -1,10 +1,11 @@
 //! One look of the planner over the fleet, and what a rollout has come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::settle::{confirm, deadline, settle};
 use super::standing::{Standing, ring_in};
 use super::{Event, Fleet, Ring, Rollout, RolloutState, Wake, What};
+use crate::id::SensorId;
 use crate::sensor::Context;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -16,6 +17,8 @@ pub struct Planner {
     pub rollouts: BTreeMap<Version, Rollout>,
     /// Who was in flight at the last look, for the reasons people read.
     pub(super) in_flight_names: Vec<String>,
+    /// Who does not watch for another reason than an update: it loads rules.
+    pub(super) away: BTreeSet<SensorId>,
 }
 
 /// What a rollout has come to.
@@ -50,7 +53,13 @@ impl Planner {
     #[must_use]
     pub fn over(rollouts: impl IntoIterator<Item = Rollout>) -> Self {
         let rollouts = rollouts.into_iter().map(|rollout| (rollout.version, rollout)).collect();
-        Self { rollouts, in_flight_names: Vec::new() }
+        Self { rollouts, in_flight_names: Vec::new(), away: BTreeSet::new() }
+    }
+
+    /// Names the sensors that do not watch although they look as if they did, because they may be loading rules: no
+    /// coverage is counted on them.
+    pub fn count_as_away(&mut self, away: BTreeSet<SensorId>) {
+        self.away = away;
     }
 
     /// Looks at everything: ends attempts, halts, starts who is next, and says when to look again.
@@ -203,6 +212,10 @@ impl Planner {
         match standing {
             Standing::Next(next) | Standing::Gate(next, _) if next == version && is_skipped => summary.skipped += 1,
             Standing::Next(next) if next == version => summary.pending += 1,
+            Standing::Next(step) if step < version && self.is_beyond_a_step(version, sensor, context) => {
+                let is_held_up = sensor.update.skip.as_ref().is_some_and(|skip| skip.version == step);
+                *(if is_held_up { &mut summary.skipped } else { &mut summary.pending }) += 1;
+            }
             Standing::Next(_) | Standing::Gate(..) | Standing::None => {
                 if let Some(at) = self.gate_ahead(version, sensor, context) {
                     summary.pending += 1;

@@ -1,9 +1,10 @@
 //! Where a sensor stands towards the rollouts: which one is for it, and why it may have to wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
 use super::{Ring, Rollout};
+use crate::id::SensorId;
 use crate::sensor::{Context, Sensor, cannot_capture, is_watching};
 use crate::sync::ServiceState;
 use crate::time::Timestamp;
@@ -75,7 +76,7 @@ impl Planner {
 
     fn standing_above(&self, running: Version, sensor: &Sensor, context: &Context<'_>) -> Standing {
         let newer = self.rollouts.range(running..).rev().map(|(_, rollout)| rollout);
-        let mut gate = None;
+        let (mut gate, mut too_far) = (None, None);
         for rollout in newer.filter(|rollout| running.can_become(rollout.version)) {
             let version = rollout.version;
             let Some(release) = context.catalogue.get(version) else { continue };
@@ -87,10 +88,27 @@ impl Planner {
                 gate = Some(Standing::Gate(version, opens_at));
                 continue;
             }
+            if release.minimum_base.is_some_and(|base| running < base) {
+                // An older release that it may take leads over; only without one does it stand before this one.
+                too_far = too_far.or(Some(Standing::Next(version)));
+                continue;
+            }
             let is_over = sensor.update.outcomes.contains_key(&version);
-            return if is_over { gate.unwrap_or(Standing::None) } else { gate_or_next(gate, version, rollout) };
+            let waits = gate.or(too_far);
+            return if is_over { waits.unwrap_or(Standing::None) } else { gate_or_next(gate, version, rollout) };
         }
-        gate.unwrap_or(Standing::None)
+        gate.or(too_far).unwrap_or(Standing::None)
+    }
+
+    /// Whether `version` is offered to a sensor that must take an older release first, or go without.
+    pub(super) fn is_beyond_a_step(&self, version: Version, sensor: &Sensor, context: &Context<'_>) -> bool {
+        let (running, release) = (sensor.version(), context.catalogue.get(version));
+        let offered = release.filter(|release| release.is_on_offer(context.now));
+        let base = offered.and_then(|release| release.minimum_base);
+        let goes_on = self.rollouts.get(&version).is_some_and(|rollout| rollout.state != super::RolloutState::Aborted);
+        goes_on
+            && running.is_some_and(|running| running.can_become(version) && base.is_some_and(|base| running < base))
+            && !sensor.update.excluded.contains(&version)
     }
 
     /// Why the sensor cannot take `version` now, coverage aside.
@@ -161,13 +179,17 @@ fn gate_or_next(gate: Option<Standing>, version: Version, rollout: &Rollout) -> 
 }
 
 /// How many sensors of each zone with a declared coverage are watching.
-pub(super) fn watching_by_zone(fleet: &super::Fleet, context: &Context<'_>) -> BTreeMap<String, u32> {
+pub(super) fn watching_by_zone(
+    fleet: &super::Fleet,
+    away: &BTreeSet<SensorId>,
+    context: &Context<'_>,
+) -> BTreeMap<String, u32> {
     let mut watching: BTreeMap<String, u32> =
         context.policy.rollout.coverage.keys().map(|zone| (zone.clone(), 0)).collect();
     if watching.is_empty() {
         return watching;
     }
-    for sensor in fleet.values().filter(|sensor| is_watching(sensor, context)) {
+    for sensor in fleet.values().filter(|sensor| is_watching(sensor, context) && !away.contains(&sensor.id)) {
         if let Some(count) = sensor.zone.as_ref().and_then(|zone| watching.get_mut(zone)) {
             *count += 1;
         }

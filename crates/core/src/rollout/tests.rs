@@ -38,13 +38,18 @@ impl Fixture {
     }
 
     pub(super) fn publish(&mut self, version: Version) {
+        self.publish_from(version, None);
+    }
+
+    /// Publishes a release that only this version or a later one may take directly.
+    pub(super) fn publish_from(&mut self, version: Version, minimum_base: Option<Version>) {
         let target = TargetRef { name: version.to_string(), sha256: "0".repeat(64), length: 1 };
         assert!(self.catalogue.insert(Release {
             version,
             kind: ReleaseKind::Minor,
             published_at: self.now,
             pulled_back_at: None,
-            minimum_base: None,
+            minimum_base,
             target: Some(target),
         }));
         assert!(self.planner.publish(version, self.now).is_some());
@@ -81,6 +86,10 @@ impl Fixture {
             ..Report::default()
         };
         sensor.checked_in(report, now);
+    }
+
+    pub(super) fn state(&self, version: Version) -> &'static str {
+        self.planner.rollouts[&version].state.word()
     }
 
     pub(super) fn words(&mut self) -> Vec<&'static str> {

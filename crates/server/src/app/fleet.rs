@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use watchpost_core::catalogue::{Catalogue, Release};
-use watchpost_core::content::RulesBoard;
+use watchpost_core::content::{DesiredRules, RulePlaces, RulesBoard};
 use watchpost_core::facts::Measurements;
 use watchpost_core::health::{Issue, IssueType};
 use watchpost_core::id::{IssueId, SensorId, SiteId, ZoneId};
 use watchpost_core::identity::{Pin, Pins};
 use watchpost_core::policy::{CertificatePolicy, Policy, RulesPolicy};
-use watchpost_core::rollout::{Fleet as Sensors, Planner};
+use watchpost_core::rollout::{Fleet as Sensors, Planner, RolloutSettings};
 use watchpost_core::sensor::Sensor;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -32,12 +32,17 @@ pub(crate) struct Fleet {
     pub(super) sensors: Sensors,
     pub(super) catalogue: Catalogue,
     pub(super) planner: Planner,
+    /// The numbers, with what people have set about rollouts.
+    pub(super) policy: Policy,
+    rollout_settings: RolloutSettings,
     rollout_revisions: BTreeMap<Version, u64>,
     kept: BTreeMap<SensorId, Kept>,
     by_pin: HashMap<[u8; 32], SensorId>,
     pins: BTreeMap<SensorId, Pins>,
     releases: Vec<ReleaseRow>,
     pub(super) rules: RulesBoard,
+    /// Who may load other rules at this moment.
+    pub(super) places: RulePlaces,
     rule_packages: Vec<RulePackageRow>,
     issue_ids: BTreeMap<(SensorId, IssueType), IssueId>,
     /// Health issues that are not of one sensor.
@@ -53,7 +58,7 @@ pub(crate) struct Fleet {
 }
 
 /// A release as the catalogue knows it.
-fn catalogued(row: &ReleaseRow) -> Release {
+pub(super) fn catalogued(row: &ReleaseRow) -> Release {
     Release {
         version: row.manifest.version,
         kind: row.manifest.kind,
@@ -73,11 +78,14 @@ impl Fleet {
             catalogue: Catalogue::default(),
             rollout_revisions: rollouts.iter().map(|row| (row.rollout.version, row.revision)).collect(),
             planner: Planner::over(rollouts.into_iter().map(|row| row.rollout)),
+            policy: Policy::default(),
+            rollout_settings: RolloutSettings::default(),
             kept: BTreeMap::new(),
             by_pin: HashMap::new(),
             pins: BTreeMap::new(),
             releases: tx.releases().await?,
             rules: RulesBoard::new(RulesPolicy::default()),
+            places: RulePlaces::default(),
             rule_packages: Vec::new(),
             issue_ids: BTreeMap::new(),
             globals: Globals::over(tx.global_issues().await?),
@@ -87,6 +95,7 @@ impl Fleet {
             measured: BTreeMap::new(),
             changes: 0,
         };
+        fleet.take_rollout_settings(tx.rollout_settings().await?);
         for release in &fleet.releases {
             fleet.catalogue.insert(catalogued(release));
         }
@@ -203,9 +212,50 @@ impl Fleet {
         self.planner = planner;
     }
 
+    /// Notes that a release was pulled back.
+    pub(crate) fn pull_back_release(&mut self, version: Version, at: Timestamp) {
+        self.changes += 1;
+        self.catalogue.pull_back(version, at);
+        for release in self.releases.iter_mut().filter(|release| release.manifest.version == version) {
+            release.pulled_back_at = release.pulled_back_at.or(Some(at));
+        }
+    }
+
+    /// What people have set about rollouts.
+    pub(crate) fn rollout_settings(&self) -> &RolloutSettings {
+        &self.rollout_settings
+    }
+
+    /// Takes saved settings of rollouts over.
+    pub(crate) fn take_rollout_settings(&mut self, settings: RolloutSettings) {
+        self.changes += 1;
+        settings.apply(&mut self.policy);
+        self.rollout_settings = settings;
+    }
+
+    /// Grows with every fact about sensors and rollouts that was saved, also over a restart.
+    pub(crate) fn facts_revision(&self) -> u64 {
+        let sensors = self.kept.values().map(|kept| kept.revision);
+        sensors.chain(self.rollout_revisions.values().copied()).fold(0, u64::saturating_add)
+    }
+
     /// All rule packages, oldest build first.
     pub(crate) fn rule_packages(&self) -> &[RulePackageRow] {
         &self.rule_packages
+    }
+
+    /// Whether the zone of a sensor can spare it while it loads other rules.
+    pub(crate) fn has_rules_place(&self, sensor: &Sensor) -> bool {
+        self.places.may_load(sensor, &self.policy.rollout.coverage)
+    }
+
+    /// The rules that a sensor is told to have.
+    pub(crate) fn rules_for(&self, sensor: &Sensor) -> Option<DesiredRules> {
+        if self.has_rules_place(sensor) {
+            self.rules.desired(sensor, self.sensors.len())
+        } else {
+            self.rules.as_it_is(sensor)
+        }
     }
 
     /// Adds a rule package, or replaces what is known of it.

@@ -22,7 +22,11 @@ mod identity_tests;
 pub mod own_health;
 pub mod packages;
 pub(crate) mod planning;
+pub mod plans;
+#[cfg(test)]
+mod plans_tests;
 pub mod releases;
+pub mod rollout_settings;
 pub mod rollouts;
 pub mod rules;
 #[cfg(test)]
@@ -32,6 +36,7 @@ pub mod settings;
 pub(crate) mod shelves;
 #[cfg(test)]
 mod tests;
+pub mod update_orders;
 pub mod views;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use watchpost_core::content::RulePlaces;
 use watchpost_core::health::{next_change, review};
 use watchpost_core::id::{IssueId, SensorId};
 use watchpost_core::rollout::{Event as Decision, Fleet as Sensors, Planner, Wake};
@@ -21,6 +22,8 @@ use crate::events::Event;
 struct Look {
     sensors: Sensors,
     planner: Planner,
+    /// Who may load other rules; in memory alone.
+    places: RulePlaces,
     wake: Wake,
     /// Sensors whose health issues changed.
     reviewed: BTreeSet<SensorId>,
@@ -30,8 +33,15 @@ struct Look {
 /// Lets `core` look at a copy of the fleet.
 fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
     let (mut sensors, mut planner) = (fleet.sensors.clone(), fleet.planner.clone());
+    // Updates and rule loads draw on one coverage: first what is free again, then updates, then rules.
+    let mut places = fleet.places.clone();
+    places.release(&sensors, &fleet.rules, context);
+    planner.count_as_away(places.away());
     let wake = planner.wake(&mut sensors, context);
-    let (mut reviewed, mut wakes_at) = (BTreeSet::new(), wake.wakes_at);
+    places.grant(&sensors, &fleet.rules, context);
+    planner.count_as_away(places.away());
+    let mut reviewed = BTreeSet::new();
+    let mut wakes_at = [wake.wakes_at, places.wakes_at(context)].into_iter().flatten().min();
     for (id, sensor) in &mut sensors {
         review(sensor, context);
         if fleet.sensors.get(id).is_none_or(|before| before.issues != sensor.issues) {
@@ -40,7 +50,7 @@ fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
         let changes_at = [sensor_status(sensor, context).changes_at, next_change(sensor, context)];
         wakes_at = changes_at.into_iter().chain([wakes_at]).flatten().min();
     }
-    Look { sensors, planner, wake, reviewed, wakes_at }
+    Look { sensors, planner, places, wake, reviewed, wakes_at }
 }
 
 impl App {
@@ -49,7 +59,7 @@ impl App {
         Desired {
             settings_generation: sensor.settings_generation,
             settings: sensor.settings.clone(),
-            rules: fleet.rules.desired(sensor, fleet.sensors.len()),
+            rules: fleet.rules_for(sensor),
             ..sensor.update.desired.clone()
         }
     }
@@ -74,16 +84,20 @@ impl App {
             && look.wake.events.is_empty()
             && look.reviewed.is_empty()
         {
-            self.fleet_mut(|fleet| fleet.planner = look.planner);
+            self.fleet_mut(|fleet| {
+                fleet.planner = look.planner;
+                fleet.places = look.places;
+            });
             return Ok(look.wakes_at);
         }
         let issues = self.changed_issues(&look, now)?;
         let mut tx = self.begin().await?;
         self.save_look(&mut tx, &look, &issues).await?;
         tx.commit().await?;
-        let Look { mut sensors, planner, wake, reviewed, wakes_at } = look;
+        let Look { mut sensors, planner, places, wake, reviewed, wakes_at } = look;
         self.fleet_mut(|fleet| {
             fleet.planner = planner;
+            fleet.places = places;
             issues.iter().for_each(|issue| fleet.take_saved_issue(issue));
             for id in reviewed.iter().filter(|id| !wake.sensors.contains(id)) {
                 let issues = sensors.get_mut(id).map(|sensor| std::mem::take(&mut sensor.issues));

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use watchpost_core::release::ReleaseManifest;
+use watchpost_core::rollout::Event as Decision;
 use watchpost_core::version::Version;
 use watchpost_store::ReleaseRow;
 
+use super::fleet::catalogued;
 use super::shelves::{Order, Vouched, blocking, refused, remove_upload};
 use super::{App, AppError};
 use crate::auth::access::{Action, Principal, Resource, authorize};
@@ -24,6 +26,15 @@ pub struct Publication {
     pub release: ReleaseRow,
     /// Whether it was published before already, with the same content.
     pub was_there: bool,
+}
+
+/// When the rollout of a published release begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At once.
+    AtOnce,
+    /// When somebody has read its plan and starts it.
+    WhenStarted,
 }
 
 /// The release that a publication brings, and whether it is known.
@@ -53,6 +64,7 @@ impl App {
         principal: &Principal,
         metadata: BTreeMap<String, Vec<u8>>,
         target: &str,
+        begin: Begin,
         reason: Option<String>,
     ) -> Result<Publication, AppError> {
         authorize(principal, Action::PublishReleases, Resource::Workspace)?;
@@ -79,30 +91,37 @@ impl App {
             let known = self.releases().into_iter().find(|known| known.manifest.version == version);
             Publication { release: known.unwrap_or(release), was_there }
         } else {
-            self.start_release(principal, release.clone(), reason).await?;
+            self.start_release(principal, release.clone(), begin, reason).await?;
             Publication { release, was_there }
         };
         remove_upload(&package, &uploads).await;
         Ok(publication)
     }
 
-    /// Remembers a release and its rollout, and wakes the planner.
+    /// Remembers a release, its rollout and the plan that it runs by, and wakes the planner.
     async fn start_release(
         &self,
         principal: &Principal,
         release: ReleaseRow,
+        begin: Begin,
         reason: Option<String>,
     ) -> Result<(), AppError> {
         let version = release.manifest.version;
+        // Before the gate: a plan of a large fleet takes a while, and check-ins go on meanwhile.
+        let plan = self.draft_plan(catalogued(&release), self.0.clock.now()).await?;
         let _gate = self.0.gate.lock().await;
         let mut planner = self.fleet_ref(|fleet| fleet.planner.clone());
-        let planned = planner.publish(version, release.published_at);
+        let mut planned: Vec<Decision> = planner.publish(version, release.published_at).into_iter().collect();
+        if begin == Begin::WhenStarted {
+            planned.extend(planner.pause(version, release.published_at).ok());
+        }
         let mut tx = self.begin().await?;
         tx.insert_release(&release).await?;
         if let Some(rollout) = planner.rollouts.get(&version) {
             tx.insert_rollout(rollout).await?;
         }
-        tx.append_rollout_events(planned.as_slice()).await?;
+        tx.append_rollout_events(&planned).await?;
+        self.keep_plan(&mut tx, plan).await?;
         let after = json!({ "target": release.target, "kind": release.manifest.kind, "publishedDateTime": release.published_at });
         let subject = version.to_string();
         self.audit(&mut tx, &principal.actor, "release.publish", &subject, None, Some(after), reason).await?;
@@ -112,6 +131,39 @@ impl App {
         self.0.bus.announce(Event::Rollout(version));
         self.poke();
         Ok(())
+    }
+
+    /// Takes a release out of the offer: it is handed to nobody any more, and counts in nobody's rank. Who has it keeps
+    /// it, and who is in flight finishes.
+    ///
+    /// # Errors
+    /// When the principal may not, or there is no such release.
+    pub async fn pull_back(
+        &self,
+        principal: &Principal,
+        version: Version,
+        reason: Option<String>,
+    ) -> Result<ReleaseRow, AppError> {
+        authorize(principal, Action::PublishReleases, Resource::Version(version))?;
+        let _busy = self.busy();
+        let _gate = self.0.gate.lock().await;
+        let missing = || AppError::NotFound { what: "release", id: version.to_string() };
+        let release = self.release(version).ok_or_else(missing)?;
+        if release.pulled_back_at.is_none() {
+            let now = self.0.clock.now();
+            let mut tx = self.begin().await?;
+            tx.pull_back_release(version, now).await?;
+            let (before, after) = (json!({ "pulledBackDateTime": null }), json!({ "pulledBackDateTime": now }));
+            let subject = version.to_string();
+            self.audit(&mut tx, &principal.actor, "release.pullBack", &subject, Some(before), Some(after), reason)
+                .await?;
+            tx.commit().await?;
+            self.fleet_mut(|fleet| fleet.pull_back_release(version, now));
+            self.0.bus.announce(Event::Release(version));
+            self.0.bus.announce(Event::Rollout(version));
+            self.poke();
+        }
+        self.release(version).ok_or_else(missing)
     }
 
     /// All releases, oldest first.

@@ -50,9 +50,34 @@ pub struct TimelineRow {
 
 /// What a person asks of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Steer {
+pub enum Steer {
+    /// Begin with one that was held when it was published.
+    Start,
+    /// Start nobody until somebody resumes; who is in flight finishes.
     Pause,
+    /// Go on; the failures seen so far are acknowledged.
     Resume,
+    /// End it for good; who is in flight finishes.
+    Abort,
+}
+
+impl Steer {
+    fn audited(self) -> &'static str {
+        match self {
+            Self::Start => "rollout.start",
+            Self::Pause => "rollout.pause",
+            Self::Resume => "rollout.resume",
+            Self::Abort => "rollout.abort",
+        }
+    }
+
+    /// Whether sensors may be started after it, so that a plan is stated first.
+    fn begins(self) -> bool {
+        match self {
+            Self::Start | Self::Resume => true,
+            Self::Pause | Self::Abort => false,
+        }
+    }
 }
 
 fn view(fleet: &Fleet, rollout: &Rollout, context: &Context<'_>) -> RolloutView {
@@ -113,33 +138,11 @@ impl App {
         fleet.planner.waiting_for(sensor, context)
     }
 
-    /// Starts nobody until somebody resumes; who is in flight finishes.
+    /// Starts, pauses, resumes or aborts a rollout.
     ///
     /// # Errors
-    /// When the principal may not, there is no such rollout, or it cannot be paused.
-    pub async fn pause(
-        &self,
-        principal: &Principal,
-        version: Version,
-        reason: Option<String>,
-    ) -> Result<RolloutView, AppError> {
-        self.steer(principal, version, Steer::Pause, reason).await
-    }
-
-    /// Goes on; the failures seen so far are acknowledged.
-    ///
-    /// # Errors
-    /// When the principal may not, there is no such rollout, or it neither is paused nor has halted.
-    pub async fn resume(
-        &self,
-        principal: &Principal,
-        version: Version,
-        reason: Option<String>,
-    ) -> Result<RolloutView, AppError> {
-        self.steer(principal, version, Steer::Resume, reason).await
-    }
-
-    async fn steer(
+    /// When the principal may not, there is no such rollout, or its state does not allow it.
+    pub async fn steer(
         &self,
         principal: &Principal,
         version: Version,
@@ -148,6 +151,11 @@ impl App {
     ) -> Result<RolloutView, AppError> {
         authorize(principal, Action::SteerRollouts, Resource::Version(version))?;
         let _busy = self.busy();
+        let release = self.fleet_ref(|fleet| fleet.catalogue.get(version).cloned());
+        let plan = match release.filter(|_| steer.begins()) {
+            Some(release) => self.draft_plan(release, self.0.clock.now()).await?,
+            None => None,
+        };
         {
             let _gate = self.0.gate.lock().await;
             let now = self.0.clock.now();
@@ -158,12 +166,10 @@ impl App {
             let mut tx = self.begin().await?;
             self.save_rollout(&mut tx, &planner, version).await?;
             tx.append_rollout_events(std::slice::from_ref(&event)).await?;
-            let action = match steer {
-                Steer::Pause => "rollout.pause",
-                Steer::Resume => "rollout.resume",
-            };
+            self.keep_plan(&mut tx, plan).await?;
             let (before, after) = (Some(json!({ "state": before })), Some(json!({ "state": after })));
-            self.audit(&mut tx, &principal.actor, action, &version.to_string(), before, after, reason).await?;
+            let subject = version.to_string();
+            self.audit(&mut tx, &principal.actor, steer.audited(), &subject, before, after, reason).await?;
             tx.commit().await?;
             self.fleet_mut(|fleet| {
                 fleet.planner = planner;
@@ -177,14 +183,21 @@ impl App {
 
     fn act(&self, planner: &mut Planner, version: Version, steer: Steer, now: Timestamp) -> Result<Decision, AppError> {
         let done = match steer {
+            Steer::Start => self.fleet_ref(|fleet| planner.start(version, &fleet.sensors, now)),
             Steer::Pause => planner.pause(version, now),
             Steer::Resume => self.fleet_ref(|fleet| planner.resume(version, &fleet.sensors, now)),
+            Steer::Abort => planner.abort(version, now),
         };
-        done.map_err(|error| match error {
-            ActionError::NoRollout(_) => AppError::NotFound { what: "rollout of", id: version.to_string() },
-            ActionError::WrongState { .. } | ActionError::NothingToRetry { .. } => {
-                AppError::Refused { code: "wrongState", why: error.to_string() }
-            }
-        })
+        done.map_err(not_done)
+    }
+}
+
+/// Why a person's act on a rollout was refused.
+pub(super) fn not_done(error: ActionError) -> AppError {
+    match error {
+        ActionError::NoRollout(version) => AppError::NotFound { what: "rollout of", id: version.to_string() },
+        ActionError::WrongState { .. } | ActionError::NothingToRetry { .. } => {
+            AppError::Refused { code: "wrongState", why: error.to_string() }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Rule packages: published like a release, pulled back, pushed to a sensor, and which one each sensor should have.
 //!
-//! Starts no rollout: a host judges a package by what its engines load and puts a bad one back by itself.
+//! Starts no rollout: a host judges a package by what its engines load and puts a bad one back by itself. Where a zone
+//! declares a coverage, its sensors load one after another, beside updates.
 
 use std::collections::BTreeMap;
 
@@ -108,6 +109,7 @@ impl App {
             tx.commit().await?;
             self.fleet_mut(|fleet| fleet.put_rule_package(row));
             self.0.bus.announce(Event::Settings);
+            self.poke();
         }
         remove_upload(&package, &uploads).await;
         Ok((self.rule_package(build)?, was_there))
@@ -139,6 +141,7 @@ impl App {
             tx.commit().await?;
             self.fleet_mut(|fleet| fleet.put_rule_package(row));
             self.0.bus.announce(Event::Settings);
+            self.poke();
         }
         self.rule_package(build)
     }
@@ -215,6 +218,7 @@ impl App {
         let id = sensor.id;
         self.fleet_mut(|fleet| fleet.take_saved(sensor));
         self.0.bus.announce(Event::Sensor(id));
+        self.poke();
         Ok(())
     }
 

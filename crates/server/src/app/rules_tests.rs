@@ -137,3 +137,34 @@ async fn a_manual_sensor_waits_for_a_push_and_a_build_that_was_pulled_back_goes_
     assert_eq!(none.status, StatusCode::NOT_FOUND);
     assert_eq!(post(&house, &server, "sensors/NONE/rules/push", json!({})).await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_covered_zone_loads_one_after_another_and_no_update_starts_meanwhile() {
+    let mut house = House::new().await;
+    let server = house.start().await;
+    let app = server.app().clone();
+    house.publish(&server, A).await;
+    house.host(&app, 1, false, A).await;
+    // Turns are taken in the order of enrolment.
+    house.clock.set(T0 + Duration::from_millis(1));
+    house.host(&app, 2, false, A).await;
+    app.plan().await.unwrap();
+    let set = json!({ "settings": { "coverage": { "hq/core": 1 } } });
+    house.call(&server, Method::PATCH, "/api/v1/rollout-settings", set.to_string().as_bytes()).await;
+    app.plan().await.unwrap();
+    let package = house.rules(build(1));
+    send(&house, &server, &package, "/api/v1/rule-packages").await;
+    app.plan().await.unwrap();
+    let none = RulesReport::default();
+    let told = [offered(&app, 1, none.clone()).await, offered(&app, 2, none.clone()).await];
+    assert_eq!(told, [Some(build(1)), None], "one of two may load");
+    let shown = house.call(&server, Method::GET, "/api/v1/sensors/DC02", b"").await.json();
+    assert!(shown["why"]["rulesStatus"]["reason"].as_str().unwrap().contains("hq/core can spare nobody"));
+    house.publish(&server, crate::testing::B).await;
+    app.plan().await.unwrap();
+    let in_flight = |app: &App| app.rollout_view(crate::testing::B, T0).unwrap().summary.in_flight;
+    assert_eq!(in_flight(&app), 1, "who is away for its rules may as well be updated");
+    let waits = app.sensor("DC02", T0).unwrap().0.waiting_for;
+    assert_eq!(waits.as_deref(), Some("DC01 to be cleared"));
+    assert_eq!(offered(&app, 2, none).await, None, "while the other one loads and is updated");
+}

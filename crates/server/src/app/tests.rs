@@ -8,6 +8,8 @@ use watchpost_core::sensor::SensorStatus;
 use watchpost_core::sync::{Desired, UpdateProgress};
 
 use super::enrollment::{EnrollRefused, EnrollRequest};
+use super::releases::Begin;
+use super::rollouts::Steer;
 use super::sensors::CheckInRefused;
 use super::*;
 use crate::auth::access::{Action, Principal};
@@ -203,9 +205,9 @@ async fn every_change_of_a_person_leaves_an_audit_row_in_its_own_transaction() {
     house.publish(&server, B).await;
     until("the first is started", || status(app, "DC01") == SensorStatus::Updating).await;
     let console = Principal::console();
-    app.pause(&console, B, Some("change freeze".to_owned())).await.unwrap();
-    assert!(app.pause(&console, B, None).await.is_err(), "it is paused already");
-    app.resume(&console, B, None).await.unwrap();
+    app.steer(&console, B, Steer::Pause, Some("change freeze".to_owned())).await.unwrap();
+    assert!(app.steer(&console, B, Steer::Pause, None).await.is_err(), "it is paused already");
+    app.steer(&console, B, Steer::Resume, None).await.unwrap();
     let role = crate::auth::access::Role::Viewer;
     let (token, _) = app.create_token(&console, "ci", role, &[Action::ReadFleet], None).await.unwrap();
     app.revoke_token(&console, token.id).await.unwrap();
@@ -282,8 +284,8 @@ async fn the_same_release_published_by_two_at_once_is_one_release() {
     let (app, console) = (server.app(), Principal::console());
     let name = package.file_name().unwrap().to_str().unwrap();
     let (one, two) = tokio::join!(
-        app.publish(&console, house.metadata(), name, None),
-        app.publish(&console, house.metadata(), name, None)
+        app.publish(&console, house.metadata(), name, Begin::AtOnce, None),
+        app.publish(&console, house.metadata(), name, Begin::AtOnce, None)
     );
     let mut were_there = [one.unwrap().was_there, two.unwrap().was_there];
     were_there.sort_unstable();
@@ -307,14 +309,15 @@ async fn a_pause_while_a_release_is_handed_out_stops_the_next_and_lets_the_one_i
     // Both ask at the same moment: a person to pause, the host for its clearance.
     let (console, report) = (Principal::console(), proven(B, wanted.generation, T0 + MINUTE));
     house.clock.set(T0 + MINUTE);
-    let (paused, heard) = tokio::join!(app.pause(&console, B, None), app.check_in(one, report, T0 + MINUTE));
+    let (paused, heard) =
+        tokio::join!(app.steer(&console, B, Steer::Pause, None), app.check_in(one, report, T0 + MINUTE));
     assert_eq!(paused.unwrap().rollout.state.word(), "paused");
     heard.unwrap();
     until("the one in flight is cleared", || app.rollout_view(B, T0 + MINUTE).unwrap().summary.cleared == 1).await;
     app.plan().await.unwrap();
     assert!(desired(&app, one).await.cleared);
     assert_ne!(desired(&app, two).await.version, Some(B), "a paused rollout was handed out");
-    app.resume(&console, B, None).await.unwrap();
+    app.steer(&console, B, Steer::Resume, None).await.unwrap();
     until("the second is started", || status(&app, "DC02") == SensorStatus::Updating).await;
 }
 

@@ -92,7 +92,7 @@ pub(crate) struct Cached {
 impl App {
     /// What statuses are judged against at `now`.
     pub(crate) fn context<'a>(&'a self, fleet: &'a Fleet, now: Timestamp) -> Context<'a> {
-        Context { policy: &self.0.policy, catalogue: &fleet.catalogue, ready_at: Some(self.0.ready_at), now }
+        Context { policy: &fleet.policy, catalogue: &fleet.catalogue, ready_at: Some(self.0.ready_at), now }
     }
 
     /// Every sensor with every column derived at `now`, in the order of their names.
@@ -199,7 +199,7 @@ impl App {
             alert_count: sensor.report.alert_count,
             waiting_for: Self::waiting_for(fleet, sensor, context),
             is_watching: is_watching(sensor, context),
-            rules: fleet.rules.standing(sensor, fleet.sensors.len(), context.now),
+            rules: fleet.rules.standing(sensor, fleet.sensors.len(), fleet.has_rules_place(sensor), context.now),
         }
     }
 }

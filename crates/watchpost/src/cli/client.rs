@@ -30,6 +30,34 @@ pub(crate) struct Connection {
     ca: Option<PathBuf>,
 }
 
+/// The same where a command only sometimes asks a server.
+#[derive(clap::Args, Clone)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct MaybeConnection {
+    /// Address of the portal and API, e.g. https://watchpost.example
+    #[arg(long, env = "WATCHPOST_URL", value_name = "URL")]
+    url: Option<Url>,
+    /// API token
+    #[arg(long, env = "WATCHPOST_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// File with the certificate authority of the server, PEM; only needed for one the system does not know
+    #[arg(long, env = "WATCHPOST_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl MaybeConnection {
+    /// The connection, if it is known where and as whom.
+    pub(crate) fn known(&self) -> Option<Connection> {
+        Some(Connection { url: self.url.clone()?, token: self.token.clone()?, ca: self.ca.clone() })
+    }
+}
+
+impl std::fmt::Debug for MaybeConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MaybeConnection").field("known", &self.known()).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("url", &self.url.as_str()).field("token", &"…").finish_non_exhaustive()

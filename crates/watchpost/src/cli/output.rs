@@ -75,7 +75,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn cell(value: &Value) -> String {
+/// A value as text that does nothing to a terminal.
+pub(crate) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "–".to_owned(),
         Value::String(text) => text.clone(),

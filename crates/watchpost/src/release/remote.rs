@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use watchpost_core::time::Timestamp;
 use watchpost_package::{MirrorError, verify_folder};
 
-use super::{Publish, failed, refused};
+use super::{Publish, PublishRelease, PullBack, failed, refused};
 use crate::cli::client::Connection;
 use crate::cli::output::Output;
 use crate::failure::Failure;
@@ -25,12 +25,18 @@ const COLUMNS: &[(&str, &str)] = &[
 /// How often the bar on a terminal moves.
 const TICK: Duration = Duration::from_millis(200);
 
-pub(super) async fn publish(args: &Publish, now: Timestamp) -> Result<(), Failure> {
-    args.output.one(&send(args, "releases", now).await?)
+pub(super) async fn publish(args: &PublishRelease, now: Timestamp) -> Result<(), Failure> {
+    let PublishRelease { hold, publish } = args;
+    publish.output.one(&send(publish, "releases", *hold, now).await?)
+}
+
+pub(super) async fn pull_back(args: &PullBack) -> Result<(), Failure> {
+    let path = format!("releases/{}/pull-back", args.version);
+    args.output.one(&args.connection.client()?.post(&path, Some(&json!({ "reason": args.reason }))).await?)
 }
 
 /// Sends a signed package, of a release or of rules, and has it published at `path` of the API.
-pub(crate) async fn send(args: &Publish, path: &str, now: Timestamp) -> Result<Value, Failure> {
+pub(crate) async fn send(args: &Publish, path: &str, hold: bool, now: Timestamp) -> Result<Value, Failure> {
     if !args.package.is_file() {
         return Err(Failure::not_found(format!("there is no package {}; build it first", args.package.display())));
     }
@@ -54,7 +60,10 @@ pub(crate) async fn send(args: &Publish, path: &str, now: Timestamp) -> Result<V
     let sent = client.upload("packages", file).await;
     bar.finish_and_clear();
     sent?;
-    let body = json!({ "metadata": metadata, "target": target });
+    let mut body = json!({ "metadata": metadata, "target": target });
+    if hold && let Some(fields) = body.as_object_mut() {
+        fields.insert("hold".to_owned(), Value::Bool(true));
+    }
     client.post(path, Some(&body)).await
 }
 

@@ -34,7 +34,7 @@ fn run_local(words: &[&str]) -> String {
         Command::Build(args) => local::build(&args),
         Command::Sign(args) => local::sign(&args, start()),
         Command::Signed { repository, output } => local::signed(&repository, output),
-        Command::Publish(_) | Command::List { .. } => panic!("asks a server"),
+        Command::Publish(_) | Command::PullBack(_) | Command::List { .. } => panic!("asks a server"),
     })
 }
 

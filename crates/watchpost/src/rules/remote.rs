@@ -23,7 +23,7 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 pub(super) async fn publish(args: &Publish, now: Timestamp) -> Result<(), Failure> {
-    args.output.one(&send(args, "rule-packages", now).await?)
+    args.output.one(&send(args, "rule-packages", false, now).await?)
 }
 
 pub(super) async fn list(connection: &Connection, output: Output) -> Result<(), Failure> {

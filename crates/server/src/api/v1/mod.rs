@@ -10,6 +10,7 @@ mod events;
 mod health;
 mod packages;
 mod paging;
+mod plans;
 mod releases;
 mod rollouts;
 mod rules;
@@ -39,10 +40,19 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .get("/devices/{*key}", Action::ReadFleet, devices::show)
         .get("/rollouts", Action::ReadFleet, rollouts::list)
         .get("/rollouts/{version}", Action::ReadFleet, rollouts::show)
+        .get("/rollouts/{version}/plan", Action::ReadFleet, plans::show)
+        .post("/rollouts/{version}/start", Action::SteerRollouts, rollouts::start)
+        .post("/rollouts/{version}/abort", Action::SteerRollouts, rollouts::abort)
+        .post("/rollouts/{version}/exclude", Action::SteerRollouts, rollouts::exclude)
+        .post("/rollouts/{version}/retry", Action::SteerRollouts, rollouts::retry)
+        .post("/rehearsals", Action::SteerRollouts, plans::rehearse)
+        .get("/rollout-settings", Action::ReadFleet, plans::settings)
+        .patch("/rollout-settings", Action::ManageSensors, plans::configure)
         .post("/rollouts/{version}/pause", Action::SteerRollouts, rollouts::pause)
         .post("/rollouts/{version}/resume", Action::SteerRollouts, rollouts::resume)
         .get("/releases", Action::ReadFleet, releases::list)
         .post("/releases", Action::PublishReleases, releases::publish)
+        .post("/releases/{version}/pull-back", Action::PublishReleases, releases::pull_back)
         .get("/rule-packages", Action::ReadFleet, rules::list)
         .post("/rule-packages", Action::PublishReleases, rules::publish)
         .post("/rule-packages/{build}/pull-back", Action::PublishReleases, rules::pull_back)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use watchpost_store::ReleaseRow;
 
 use super::body;
 use crate::api::problem::Problem;
-use crate::app::releases::MAX_METADATA_BYTES;
+use crate::app::releases::{Begin, MAX_METADATA_BYTES};
 use crate::auth::browser::{Caller, Web};
 
 /// What is published: of a release or of a rule package.
@@ -23,16 +23,27 @@ pub(super) struct Publication {
     metadata: BTreeMap<String, String>,
     /// The package's name in it.
     target: String,
+    /// Whether the rollout waits until somebody starts it.
+    #[serde(default)]
+    hold: bool,
     #[serde(default)]
     reason: Option<String>,
 }
 
+/// A publication that was read.
+pub(super) struct Published {
+    pub(super) metadata: BTreeMap<String, Vec<u8>>,
+    pub(super) target: String,
+    pub(super) is_held: bool,
+    pub(super) reason: Option<String>,
+}
+
 impl Publication {
-    /// The metadata, the package's name in it, and why.
-    pub(super) async fn read(body: Body) -> Result<(BTreeMap<String, Vec<u8>>, String, Option<String>), Problem> {
-        let wanted: Self = body::json(body, MAX_METADATA_BYTES).await?;
-        let metadata = wanted.metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-        Ok((metadata, wanted.target, wanted.reason))
+    /// The metadata, the package's name in it, whether it is held, and why.
+    pub(super) async fn read(body: Body) -> Result<Published, Problem> {
+        let Self { metadata, target, hold, reason } = body::json(body, MAX_METADATA_BYTES).await?;
+        let metadata = metadata.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        Ok(Published { metadata, target, is_held: hold, reason })
     }
 }
 
@@ -46,10 +57,22 @@ pub(super) async fn publish(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let (metadata, target, reason) = Publication::read(body).await?;
-    let published = web.app.publish(caller.principal(), metadata, &target, reason).await?;
+    let Published { metadata, target, is_held, reason } = Publication::read(body).await?;
+    let begin = if is_held { Begin::WhenStarted } else { Begin::AtOnce };
+    let published = web.app.publish(caller.principal(), metadata, &target, begin, reason).await?;
     let status = if published.was_there { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(write(&web, &published.release))))
+}
+
+pub(super) async fn pull_back(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let (version, reason) = (super::rollouts::parse(&version)?, body::reason(body).await?);
+    let release = web.app.pull_back(caller.principal(), version, reason).await?;
+    Ok(Json(write(&web, &release)))
 }
 
 fn write(web: &Web, release: &ReleaseRow) -> Value {

@@ -1,9 +1,10 @@
-//! `/rollouts`: how releases reach the fleet, and pausing and resuming them.
+//! `/rollouts`: how releases reach the fleet, and a person's hand on them.
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use watchpost_core::rollout::RolloutState;
 use watchpost_core::version::Version;
@@ -11,7 +12,8 @@ use watchpost_core::version::Version;
 use super::body;
 use super::paging::{Options, page};
 use crate::api::problem::Problem;
-use crate::app::rollouts::{RolloutView, TimelineRow};
+use crate::app::rollouts::{RolloutView, Steer, TimelineRow};
+use crate::app::update_orders::UpdateOrder;
 use crate::auth::browser::{Caller, Web};
 
 pub(super) async fn list(
@@ -33,14 +35,32 @@ pub(super) async fn show(State(web): State<Web>, Path(version): Path<String>) ->
     Ok(Json(answer))
 }
 
+/// What one sensor is ordered in a rollout.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    /// Its id or name.
+    sensor: String,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+pub(super) async fn start(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    steer(&web, &caller, &version, Steer::Start, body).await
+}
+
 pub(super) async fn pause(
     State(web): State<Web>,
     Extension(caller): Extension<Caller>,
     Path(version): Path<String>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (version, reason) = (parse(&version)?, body::reason(body).await?);
-    Ok(Json(write(&web.app.pause(caller.principal(), version, reason).await?)))
+    steer(&web, &caller, &version, Steer::Pause, body).await
 }
 
 pub(super) async fn resume(
@@ -49,11 +69,55 @@ pub(super) async fn resume(
     Path(version): Path<String>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (version, reason) = (parse(&version)?, body::reason(body).await?);
-    Ok(Json(write(&web.app.resume(caller.principal(), version, reason).await?)))
+    steer(&web, &caller, &version, Steer::Resume, body).await
 }
 
-fn parse(version: &str) -> Result<Version, Problem> {
+pub(super) async fn abort(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    steer(&web, &caller, &version, Steer::Abort, body).await
+}
+
+async fn steer(web: &Web, caller: &Caller, version: &str, steer: Steer, body: Body) -> Result<Json<Value>, Problem> {
+    let (version, reason) = (parse(version)?, body::reason(body).await?);
+    Ok(Json(write(&web.app.steer(caller.principal(), version, steer, reason).await?)))
+}
+
+pub(super) async fn exclude(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    order(&web, &caller, &version, UpdateOrder::Exclude, body).await
+}
+
+pub(super) async fn retry(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    order(&web, &caller, &version, UpdateOrder::Retry, body).await
+}
+
+async fn order(
+    web: &Web,
+    caller: &Caller,
+    version: &str,
+    order: UpdateOrder,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let version = parse(version)?;
+    let Order { sensor, reason } = body::json(body, body::SMALL).await?;
+    web.app.order_update(caller.principal(), version, &sensor, order, body::short(reason)?).await?;
+    Ok(Json(write(&web.app.rollout_view(version, web.app.clock().now())?)))
+}
+
+pub(super) fn parse(version: &str) -> Result<Version, Problem> {
     version.parse().map_err(|_| Problem::not_found("such rollout; its name is a version such as 2.254.19112.470"))
 }
 

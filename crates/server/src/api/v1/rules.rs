@@ -10,7 +10,7 @@ use watchpost_core::content::RulesMode;
 use watchpost_core::time::Timestamp;
 
 use super::body;
-use super::releases::Publication;
+use super::releases::{Publication, Published};
 use crate::api::problem::Problem;
 use crate::app::AppError;
 use crate::app::rules::RulePackageView;
@@ -44,7 +44,10 @@ pub(super) async fn publish(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let (metadata, target, reason) = Publication::read(body).await?;
+    let Published { metadata, target, is_held, reason } = Publication::read(body).await?;
+    if is_held {
+        return Err(body::bad("hold: a rule package starts no rollout that could be held; leave it out"));
+    }
     let published = web.app.publish_rules(caller.principal(), metadata, &target, reason).await?;
     let (package, was_there) = published;
     let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };

@@ -1,0 +1,84 @@
+//! Stepping stones, sensors that are away, and what a halted release reaches.
+
+use std::time::Duration;
+
+use super::tests::{Fixture, NEW, OLD};
+use super::*;
+
+const OLDEST: Version = Version::new(2, 253, 1, 0);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The host runs what it was handed, proves it, and then says that it has heard of its clearance.
+fn take(fixture: &mut Fixture, number: u128) {
+    let generation = fixture.sensor(number).update.desired.generation;
+    fixture.prove(number, generation);
+    assert!(fixture.words().contains(&"cleared"));
+    fixture.sensor(number).report.update = crate::sync::UpdateProgress::Idle;
+}
+
+#[test]
+fn a_sensor_below_the_minimum_base_is_led_over_the_release_between() {
+    let mut fixture = Fixture::of(&[Some(OLDEST)]);
+    fixture.publish(OLD);
+    fixture.publish_from(NEW, Some(OLD));
+    let _ = fixture.wake();
+    let flight = fixture.sensor(0).update.flight.clone().unwrap();
+    assert_eq!((flight.from, flight.version), (OLDEST, OLD), "not the newest, which it may not take");
+    assert_eq!(fixture.state(NEW), "planned", "it is held open by who is on the way to it");
+    take(&mut fixture, 0);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.flight.clone().unwrap().version, NEW);
+    take(&mut fixture, 0);
+    let _ = fixture.wake();
+    assert_eq!((fixture.state(OLD), fixture.state(NEW)), ("completed", "completed"));
+}
+
+#[test]
+fn without_a_release_between_it_is_skipped_and_says_why() {
+    let mut fixture = Fixture::of(&[Some(OLDEST)]);
+    fixture.publish_from(NEW, Some(OLD));
+    let _ = fixture.wake();
+    let skip = fixture.sensor(0).update.skip.clone().unwrap();
+    assert_eq!((skip.version, skip.reason.as_str()), (NEW, "minimumBaseVersion"));
+    // One that comes later leads over.
+    fixture.publish(OLD);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.flight.clone().unwrap().version, OLD);
+}
+
+#[test]
+fn a_release_between_that_failed_there_is_no_bridge() {
+    let mut fixture = Fixture::of(&[Some(OLDEST)]);
+    fixture.publish(OLD);
+    fixture.publish_from(NEW, Some(OLD));
+    let _ = fixture.wake();
+    fixture.now = fixture.now + MINUTE * 31;
+    assert!(fixture.words().contains(&"failed"), "nothing was heard of it");
+    let report = fixture.sensor(0).report.clone();
+    let now = fixture.now;
+    fixture.sensor(0).checked_in(report, now);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.flight, None);
+    let skip = fixture.sensor(0).update.skip.clone().unwrap();
+    assert_eq!((skip.version, skip.reason.as_str()), (NEW, "minimumBaseVersion"));
+}
+
+#[test]
+fn an_offline_sensor_is_skipped_not_waited_for_and_catches_up_when_it_returns() {
+    let mut fixture = Fixture::of(&[Some(OLD), Some(OLD)]);
+    fixture.now = fixture.now + MINUTE * 10;
+    let (now, report) = (fixture.now, fixture.sensor(1).report.clone());
+    fixture.sensor(1).checked_in(report, now);
+    fixture.publish(NEW);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.skip.clone().unwrap().reason, "offline");
+    assert!(fixture.sensor(1).update.flight.is_some(), "the next one is not kept waiting");
+    take(&mut fixture, 1);
+    let _ = fixture.wake();
+    assert_eq!(fixture.state(NEW), "completed", "who is away does not hold it open");
+    fixture.now = fixture.now + MINUTE * 600;
+    let (now, report) = (fixture.now, fixture.sensor(0).report.clone());
+    fixture.sensor(0).checked_in(report, now);
+    let _ = fixture.wake();
+    assert!(fixture.sensor(0).update.flight.is_some(), "it catches up");
+}
