@@ -12,4 +12,5 @@ mod live;
 mod own_health;
 mod rotation;
 mod rules;
+mod trust;
 mod untouched;

@@ -17,7 +17,9 @@ use watchpost_core::time::Timestamp;
 
 use crate::tools::{self, binary};
 
+mod clocks;
 mod host;
+mod server;
 mod walls;
 
 pub use walls::Walls;
@@ -103,6 +105,7 @@ pub struct Site {
     gateway: String,
     access_key: String,
     token: String,
+    config: String,
     client: reqwest::Client,
     processes: Vec<Child>,
     held: Arc<AtomicBool>,
@@ -142,6 +145,7 @@ impl Site {
             gateway: gateway.clone(),
             access_key: String::new(),
             token: String::new(),
+            config: String::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
             processes: Vec::new(),
             held: Arc::default(),
@@ -156,7 +160,8 @@ impl Site {
         let field = |name: &str| made[name].as_str().map(str::to_owned).with_context(|| format!("init gave no {name}"));
         (site.access_key, site.token) = (field("accessKey")?, field("apiToken")?);
         let config = field("config")?;
-        site.start("watchpost", &["serve", "--config", &config], "control-plane")?;
+        site.config = config;
+        site.start_server()?;
         tokio::spawn(step(site.stepper.clone(), site.held.clone()));
         site.until("status", "an answer", |_| true).await?;
         Ok(site)
@@ -227,13 +232,18 @@ impl Site {
     /// # Errors
     /// When setup fails or the updater cannot be started.
     pub fn set_up_host(&mut self, name: &str, facts: &[&str]) -> anyhow::Result<()> {
+        self.enrol_host(Command::new(binary("watchpost-updater")?), name, facts)?;
+        let root = text(&self.host());
+        self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
+    }
+
+    /// Sets the host up with the words of `setup` after those of this command.
+    fn enrol_host(&self, mut setup: Command, name: &str, facts: &[&str]) -> anyhow::Result<()> {
         let (root, key) = (text(&self.host()), self.path("access-key"));
         std::fs::write(&key, &self.access_key)?;
-        let mut setup = Command::new(binary("watchpost-updater")?);
         setup.args(["setup", "--quiet", "--root", &root, "--server", &self.gateway, "--access-key-file", &key]);
         setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
-        tools::run(&mut setup, "cargo build")?;
-        self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
+        tools::run(&mut setup, "cargo build").map(drop)
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.

@@ -44,6 +44,19 @@ enum Command {
     /// Publishes a signed package to the control plane, which then rolls it out.
     #[command(after_help = "Example:\n  watchpost release publish --repository ./repository sensor-2.255.1.0.cab")]
     Publish(Publish),
+    /// Signs anew what expires: snapshot and timestamp always, targets in the last 90 days of their year.
+    #[command(after_help = "Example:\n  watchpost release resign --keys ~/release-keys --repository ./repository\n  \
+        watchpost release publish-metadata --repository ./repository")]
+    Resign(Resign),
+    /// Signs the next root, which lasts a year; with --replace keys give way to new ones.
+    #[command(after_help = "Examples:\n  \
+        watchpost release rotate-root --keys ~/release-keys --repository ./repository\n  \
+        watchpost release rotate-root --keys ~/release-keys --repository ./repository --replace root-2 --replace online\n  \
+        watchpost release publish-metadata --repository ./repository")]
+    RotateRoot(RotateRoot),
+    /// Publishes the metadata alone, after it was signed anew; nothing is rolled out.
+    #[command(after_help = "Example:\n  watchpost release publish-metadata --repository ./repository")]
+    PublishMetadata(PublishMetadata),
     /// Lists the releases of the control plane.
     #[command(after_help = "Example:\n  watchpost release list --output json")]
     List {
@@ -128,6 +141,47 @@ pub(crate) struct Publish {
     pub(crate) output: Output,
 }
 
+/// Arguments of `resign`.
+#[derive(Debug, clap::Args)]
+struct Resign {
+    /// Folder with the author's keys
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// Folder of the signed repository
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Arguments of `rotate-root`.
+#[derive(Debug, clap::Args)]
+struct RotateRoot {
+    /// Folder with the author's keys: those of the root that must sign, and whatever is signed anew
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// Folder of the signed repository
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    /// A key that gives way to a new one: root-1 to -5, targets-1 to -3, online; may be repeated
+    #[arg(long = "replace", value_name = "KEY")]
+    replaced: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Arguments of `publish-metadata`.
+#[derive(Debug, clap::Args)]
+struct PublishMetadata {
+    /// Folder of the signed repository
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
+}
+
 fn kind(text: &str) -> Result<ReleaseKind, String> {
     serde_json::from_value(text.into()).map_err(|_| format!("“{text}” is none of minor, major, hotfix"))
 }
@@ -140,6 +194,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Build(args) => local::build(&args)?,
         Command::Sign(args) => local::sign(&args, now)?,
         Command::Publish(args) => remote::publish(&args, now).await?,
+        Command::Resign(args) => local::resign(&args, now)?,
+        Command::RotateRoot(args) => local::rotate_root(&args, now)?,
+        Command::PublishMetadata(args) => remote::publish_metadata(&args, now).await?,
         Command::List { connection, output } => remote::list(&connection, output).await?,
         Command::Signed { repository, output } => local::signed(&repository, output)?,
     }

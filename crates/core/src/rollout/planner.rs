@@ -14,6 +14,8 @@ use crate::version::Version;
 pub struct Planner {
     /// By the version they roll out.
     pub rollouts: BTreeMap<Version, Rollout>,
+    /// Whether signed metadata has expired: every host would refuse an update, so nobody new is asked to take one.
+    pub is_trust_expired: bool,
     /// Who was in flight at the last look, for the reasons people read.
     pub(super) in_flight_names: Vec<String>,
 }
@@ -50,7 +52,7 @@ impl Planner {
     #[must_use]
     pub fn over(rollouts: impl IntoIterator<Item = Rollout>) -> Self {
         let rollouts = rollouts.into_iter().map(|rollout| (rollout.version, rollout)).collect();
-        Self { rollouts, in_flight_names: Vec::new() }
+        Self { rollouts, is_trust_expired: false, in_flight_names: Vec::new() }
     }
 
     /// Looks at everything: ends attempts, halts, starts who is next, and says when to look again.

@@ -28,8 +28,9 @@ struct Look {
 }
 
 /// Lets `core` look at a copy of the fleet.
-fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
+fn look(fleet: &Fleet, context: &Context<'_>, is_trust_expired: bool) -> Look {
     let (mut sensors, mut planner) = (fleet.sensors.clone(), fleet.planner.clone());
+    planner.is_trust_expired = is_trust_expired;
     let wake = planner.wake(&mut sensors, context);
     let (mut reviewed, mut wakes_at) = (BTreeSet::new(), wake.wakes_at);
     for (id, sensor) in &mut sensors {
@@ -68,7 +69,8 @@ impl App {
     }
 
     async fn plan_sensors(&self, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
-        let look = self.fleet_ref(|fleet| look(fleet, &self.context(fleet, now)));
+        let is_trust_expired = self.is_trust_expired(now);
+        let look = self.fleet_ref(|fleet| look(fleet, &self.context(fleet, now), is_trust_expired));
         if look.wake.sensors.is_empty()
             && look.wake.rollouts.is_empty()
             && look.wake.events.is_empty()
