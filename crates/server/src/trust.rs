@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use watchpost_core::time::Timestamp;
-use watchpost_package::tuf::{Rotated, rotate_director};
 use watchpost_package::RepositoryError;
+use watchpost_package::tuf::{Rotated, rotate_director};
 
 use crate::config::Settings;
 use crate::folder::{Folder, FolderError};

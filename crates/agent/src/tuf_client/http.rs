@@ -92,9 +92,8 @@ impl Base {
     /// The same for a path that stands as it is to be asked for.
     pub(super) async fn get_quoted(&self, path: &str, limit: u64, sink: &mut Sink<'_>) -> Result<bool, HttpError> {
         let url = format!("http://{}{}/{path}", self.authority, self.folder);
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-            HttpError::Connection { url: url.clone(), source }
-        };
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Connection { url: url.clone(), source };
         let asking = async {
             let request = Request::get(format!("{}/{path}", self.folder)).header(HOST, &self.authority);
             let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.into()))?;
@@ -130,7 +129,8 @@ impl Base {
 
 /// A name as it may stand in an address or be that of a file; with `keep_slashes` it stays a path.
 pub(super) fn quoted(name: &str, keep_slashes: bool) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~') || (b == b'/' && keep_slashes);
+    let plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~') || (b == b'/' && keep_slashes);
     let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     name.bytes().map(one).collect()
 }
@@ -144,7 +144,9 @@ mod tests {
         for good in ["http://127.0.0.1:8000/0/metadata/", "http://localhost", "http://[::1]:80/a"] {
             assert!(Base::new(good).is_ok(), "{good}");
         }
-        for bad in ["https://127.0.0.1/", "http://192.0.2.1/", "http://example.org/", "file:///etc", "", "http://127.0.0.1/?a"] {
+        for bad in
+            ["https://127.0.0.1/", "http://192.0.2.1/", "http://example.org/", "file:///etc", "", "http://127.0.0.1/?a"]
+        {
             assert!(matches!(Base::new(bad), Err(HttpError::Address(_))), "{bad}");
         }
     }

@@ -65,7 +65,8 @@ impl Follower {
         let done = self.mailbox.run(self.updater.refresh(to_jiff(now)), fetch);
         done.unwrap_or_else(|| Err(stuck()))?;
         let set = self.updater.trusted();
-        let (Some(stamp), Some(snapshot), Some(targets)) = (set.timestamp(), set.snapshot(), set.targets_role("targets"))
+        let (Some(stamp), Some(snapshot), Some(targets)) =
+            (set.timestamp(), set.snapshot(), set.targets_role("targets"))
         else {
             return Err(sigstore_tuf::Error::NotRefreshed);
         };

@@ -128,11 +128,7 @@ impl Lone {
     ///
     /// # Errors
     /// When anything is not to be believed, or cannot be kept.
-    pub fn refresh(
-        &mut self,
-        fetch: &mut dyn FnMut(&str, u64) -> Fetched,
-        now: Timestamp,
-    ) -> Result<(), LoneError> {
+    pub fn refresh(&mut self, fetch: &mut dyn FnMut(&str, u64) -> Fetched, now: Timestamp) -> Result<(), LoneError> {
         let judged = self.follower.refresh(fetch, now);
         let judged = self.kept(judged)?;
         let mut raised = self.floor.with(&judged).map_err(rollback)?;

@@ -56,7 +56,10 @@ impl DurableStore {
 fn is_quoted_role(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b'%');
     let versioned = name.split_once('.').is_some_and(|(first, _)| first.bytes().all(|b| b.is_ascii_digit()));
-    name.len() <= MAX_NAME && name.ends_with(".json") && name.bytes().all(plain) && (!versioned || name.starts_with('.'))
+    name.len() <= MAX_NAME
+        && name.ends_with(".json")
+        && name.bytes().all(plain)
+        && (!versioned || name.starts_with('.'))
 }
 
 impl MetadataStore for DurableStore {

@@ -62,7 +62,9 @@ pub enum RepositoryError {
         known: String,
     },
     /// A rotation of the root was cut off.
-    #[error("a rotation of the root was cut off, its new keys wait in {0}: run the rotation again, it goes on from there")]
+    #[error(
+        "a rotation of the root was cut off, its new keys wait in {0}: run the rotation again, it goes on from there"
+    )]
     CutOff(PathBuf),
     /// A target name that not every client reads alike.
     #[error("“{0}” is no target name: use lower-case letters, digits, . - _ and the ending .cab")]

@@ -396,7 +396,8 @@ fn next_root(
     let heir = |id: &String| replaced.iter().find(|(old, _)| old == id).map(|(_, key)| *key);
     let (mut keys, mut roles) = (Map::new(), Map::new());
     for (name, role) in &root.roles {
-        let ids: Vec<String> = role.keyids.iter().map(|id| heir(id).map_or(id.as_str(), SigningKey::id).to_owned()).collect();
+        let ids: Vec<String> =
+            role.keyids.iter().map(|id| heir(id).map_or(id.as_str(), SigningKey::id).to_owned()).collect();
         for id in &role.keyids {
             match heir(id) {
                 Some(key) => keys.insert(key.id().to_owned(), key.public()),

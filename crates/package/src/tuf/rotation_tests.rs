@@ -103,9 +103,8 @@ fn too_few_keys_change_nothing_and_a_name_nobody_knows_is_told() {
     let world = World::new(start());
     fs::remove_file(world.keys().join("targets-1.pem")).unwrap();
     fs::remove_file(world.keys().join("targets-2.pem")).unwrap();
-    let rotate = |name: &str| {
-        ImageAuthor::rotate_root(&world.keys(), &world.folder(Repo::Image), &[name.to_owned()], start())
-    };
+    let rotate =
+        |name: &str| ImageAuthor::rotate_root(&world.keys(), &world.folder(Repo::Image), &[name.to_owned()], start());
     assert_eq!(rotate("root-1").unwrap().retired.len(), 1);
     assert_eq!(rotate("online").unwrap().version, 3);
     assert!(matches!(rotate("targets-3"), Err(RepositoryError::TooFewKeys { role: "targets", .. })));

@@ -70,11 +70,17 @@ pub(super) async fn publish_metadata(args: &PublishMetadata, now: Timestamp) -> 
     let releases = client.list("releases").await?;
     let target = releases.iter().find_map(|release| release.get("packageName")?.as_str());
     let target = target.ok_or_else(|| {
-        Failure::refused("nothing was published yet; the metadata comes with the first `watchpost release publish`".to_owned())
+        Failure::refused(
+            "nothing was published yet; the metadata comes with the first `watchpost release publish`".to_owned(),
+        )
     })?;
     let metadata = vouched(&args.repository, target, now)?;
     client.post("releases", Some(&json!({ "metadata": metadata, "target": target }))).await?;
-    let image = client.list("trust").await?.into_iter().filter(|part| part.get("repository").is_some_and(|word| word == "image"));
+    let image = client
+        .list("trust")
+        .await?
+        .into_iter()
+        .filter(|part| part.get("repository").is_some_and(|word| word == "image"));
     args.output.list(&image.collect::<Vec<_>>(), crate::cli::trust::COLUMNS)
 }
 
