@@ -6,6 +6,7 @@ mod demo;
 mod directory;
 mod evidence;
 mod full_disk;
+mod fuzz;
 mod health;
 mod kill;
 mod live;

@@ -4,6 +4,7 @@ pub mod cable;
 pub mod demo;
 pub mod evidence;
 pub mod faults;
+pub mod fuzz;
 pub mod identity;
 pub mod kill;
 pub mod network;

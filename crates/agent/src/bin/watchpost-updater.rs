@@ -241,7 +241,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
 async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::TufClient(arguments) => Ok(tuf_client::act(arguments, Clock::system().now()).await?),
+        Verb::TufClient(arguments) => tuf_client::act(arguments, Clock::system().now()).await?,
         Verb::Setup(arguments) => set_host_up(*arguments).await?,
         #[cfg(feature = "demo-clock")]
         Verb::Run { root, clock } => {
