@@ -1,7 +1,7 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
-mod connection;
 mod conformance;
+mod connection;
 mod demo;
 mod directory;
 mod evidence;
