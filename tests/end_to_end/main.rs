@@ -1,10 +1,12 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
+mod conformance;
 mod connection;
 mod demo;
 mod directory;
 mod evidence;
 mod full_disk;
+mod fuzz;
 mod guard;
 mod halt;
 mod health;
@@ -14,5 +16,6 @@ mod live;
 mod own_health;
 mod rotation;
 mod rules;
+mod trust;
 mod units;
 mod untouched;

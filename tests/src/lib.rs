@@ -6,6 +6,7 @@ pub mod evidence;
 pub mod faults;
 pub mod guard;
 pub mod halt;
+pub mod fuzz;
 pub mod identity;
 pub mod kill;
 pub mod network;

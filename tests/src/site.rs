@@ -18,7 +18,9 @@ use watchpost_core::time::Timestamp;
 
 use crate::tools::{self, binary};
 
+mod clocks;
 mod host;
+mod server;
 mod walls;
 
 pub use walls::Walls;
@@ -124,6 +126,7 @@ pub struct Site {
     gateway: String,
     access_key: String,
     token: String,
+    config: String,
     client: reqwest::Client,
     processes: Vec<Child>,
     /// Folders that are small disks of their own.
@@ -182,6 +185,7 @@ impl Site {
             gateway: gateway.clone(),
             access_key: String::new(),
             token: String::new(),
+            config: String::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
             processes: Vec::new(),
             disks,
@@ -198,7 +202,8 @@ impl Site {
         let field = |name: &str| made[name].as_str().map(str::to_owned).with_context(|| format!("init gave no {name}"));
         (site.access_key, site.token) = (field("accessKey")?, field("apiToken")?);
         let config = field("config")?;
-        site.start("watchpost", &["serve", "--config", &config], "control-plane")?;
+        site.config = config;
+        site.start_server()?;
         tokio::spawn(step(site.stepper.clone(), site.held.clone()));
         site.until("status", "an answer", |_| true).await?;
         Ok(site)
@@ -296,22 +301,21 @@ impl Site {
     /// # Errors
     /// When setup fails.
     pub fn enrol_host(&mut self, name: &str, facts: &[&str]) -> anyhow::Result<()> {
-        self.enrol(name, &text(&self.host()), facts)
+        self.enrol(Command::new(binary("watchpost-updater")?), name, &text(&self.host()), facts)
     }
 
     fn set_up(&mut self, name: &str, root: &str, party: &str, facts: &[&str]) -> anyhow::Result<()> {
-        self.enrol(name, root, facts)?;
+        self.enrol(Command::new(binary("watchpost-updater")?), name, root, facts)?;
         self.start("watchpost-updater", &["run", "--root", root], party)
     }
 
-    fn enrol(&self, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
+    /// Sets a host up with the words of `setup` after those of this command.
+    fn enrol(&self, mut setup: Command, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
         let key = self.path("access-key");
         std::fs::write(&key, &self.access_key)?;
-        let mut setup = Command::new(binary("watchpost-updater")?);
         setup.args(["setup", "--quiet", "--root", root, "--server", &self.gateway, "--access-key-file", &key]);
         setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
-        tools::run(&mut setup, "cargo build")?;
-        Ok(())
+        tools::run(&mut setup, "cargo build").map(drop)
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.

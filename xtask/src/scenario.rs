@@ -32,6 +32,10 @@ const SCENARIOS: &[Scenario] = &[
         about: "--hours N --rate N --budget-mb N: a sensor's evidence of 24 hours at 500 events/s stays within its disk",
     },
     Scenario {
+        name: "fuzz",
+        about: "--seconds N --seed S: mutated packages, messages, records and metadata, and nothing panics",
+    },
+    Scenario {
         name: "guard",
         about: "--seconds N: a busy host, then one that is short of memory: the sensor leaves 15 % of both free",
     },

@@ -22,6 +22,7 @@ enum Seen {
 const PACKAGES: &[(&str, Seen)] = &[
     ("cabextract", Seen::Command(&["cabextract", "--version"])),
     ("chromium", Seen::File("/usr/bin/chromium")),
+    ("faketime", Seen::File("/usr/bin/faketime")),
     ("fonts-dejavu-core", Seen::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")),
     ("iproute2", Seen::Command(&["ip", "-V"])),
     ("krb5-user", Seen::File("/usr/bin/kinit")),

@@ -14,5 +14,6 @@ pub mod rules;
 pub mod sensor;
 pub mod setup;
 pub mod transport;
+pub mod tuf_client;
 pub mod uninstall;
 pub mod updater;

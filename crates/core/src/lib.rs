@@ -22,5 +22,6 @@ pub mod sensor;
 pub mod settings;
 pub mod sync;
 pub mod time;
+pub mod trust;
 pub mod updater;
 pub mod version;

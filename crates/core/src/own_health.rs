@@ -4,10 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use crate::policy::OwnHealthPolicy;
 use crate::time::Timestamp;
+use crate::trust::{self, Dated, State, Subject};
 
 /// What was observed at one instant.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -17,7 +16,7 @@ pub struct Observed {
     /// What the database answered to a test write; `None`: it took it.
     pub database: Option<String>,
     /// Everything of the server that expires.
-    pub expiries: Vec<Expiry>,
+    pub expiries: Vec<Dated>,
     /// Work of the server that fails over and over.
     pub failing: Vec<Failing>,
 }
@@ -29,28 +28,6 @@ pub struct Disk {
     pub free: u64,
     /// Its size.
     pub total: u64,
-}
-
-/// What expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Expiring {
-    /// A certificate that one of the listeners shows.
-    Certificate,
-    /// A document of a repository that a person signs.
-    SignedByHand,
-    /// A document of a repository that the server signs anew every day.
-    SignedDaily,
-}
-
-/// One thing that expires.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiry {
-    /// Of what kind it is.
-    pub kind: Expiring,
-    /// What it is, in words.
-    pub name: String,
-    /// When it expires.
-    pub at: Timestamp,
 }
 
 /// A piece of the server's work that fails.
@@ -108,15 +85,18 @@ pub fn findings(observed: &Observed, policy: &OwnHealthPolicy, now: Timestamp) -
     if let Some(reason) = &observed.database {
         found.push(finding(Trouble::DatabaseNotWritable, "database", reason.clone()));
     }
-    for expiry in &observed.expiries {
-        let (soon, over) = match expiry.kind {
-            Expiring::Certificate => (Trouble::CertificateToExpire, Trouble::CertificateExpired),
-            Expiring::SignedByHand | Expiring::SignedDaily => (Trouble::TrustToExpire, Trouble::TrustExpired),
+    for dated in &observed.expiries {
+        let (soon, over) = match dated.subject {
+            Subject::GatewayCertificate | Subject::PortalCertificate => {
+                (Trouble::CertificateToExpire, Trouble::CertificateExpired)
+            }
+            Subject::Document(..) => (Trouble::TrustToExpire, Trouble::TrustExpired),
         };
-        if expiry.at <= now {
-            found.push(finding(over, &expiry.name, format!("it has expired at {}", expiry.at)));
-        } else if expiry.at.since(now) < warned_before(expiry.kind, policy) {
-            found.push(finding(soon, &expiry.name, format!("it expires at {}", expiry.at)));
+        let name = dated.subject.name();
+        match trust::state(dated, policy, now) {
+            State::Fine | State::Due => {}
+            State::Urgent => found.push(finding(soon, &name, format!("it expires at {}", dated.at))),
+            State::Expired => found.push(finding(over, &name, format!("it has expired at {}", dated.at))),
         }
     }
     for failing in observed.failing.iter().filter(|failing| now.since(failing.since) >= policy.failing_for) {
@@ -124,12 +104,6 @@ pub fn findings(observed: &Observed, policy: &OwnHealthPolicy, now: Timestamp) -
         found.push(finding(Trouble::WorkFailing, failing.work, reason));
     }
     found
-}
-
-/// What expires first.
-#[must_use]
-pub fn earliest(expiries: &[Expiry]) -> Option<&Expiry> {
-    expiries.iter().min_by_key(|expiry| expiry.at)
 }
 
 /// Bytes in GiB, rounded down to one digit behind the point.
@@ -141,12 +115,4 @@ fn tenths(bytes: u64) -> String {
 fn is_low(disk: Disk, policy: &OwnHealthPolicy) -> bool {
     let share = disk.total / 100 * u64::from(policy.disk_free_percent);
     disk.free < share || disk.free < policy.disk_free_bytes
-}
-
-fn warned_before(kind: Expiring, policy: &OwnHealthPolicy) -> Duration {
-    match kind {
-        Expiring::Certificate => policy.certificate_before,
-        Expiring::SignedByHand => policy.signed_by_hand_before,
-        Expiring::SignedDaily => policy.signed_daily_before,
-    }
 }

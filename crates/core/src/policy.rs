@@ -453,6 +453,10 @@ pub struct OwnHealthPolicy {
     pub signed_by_hand_before: Duration,
     /// The same for one that the server signs every day for a week (P: 3 days, so four signatures have failed).
     pub signed_daily_before: Duration,
+    /// From here on a certificate or a document can be renewed at leisure (P: 90 days, the first of the usual reminders).
+    pub trust_due_before: Duration,
+    /// The same for what is signed every day for a week (P: 5 days, so two signatures have failed).
+    pub signed_daily_due_before: Duration,
     /// How long work must fail before that is an issue (P: 1 min).
     pub failing_for: Duration,
 }
@@ -466,6 +470,8 @@ impl Default for OwnHealthPolicy {
             certificate_before: days(21),
             signed_by_hand_before: days(21),
             signed_daily_before: days(3),
+            trust_due_before: days(90),
+            signed_daily_due_before: days(5),
             failing_for: minutes(1),
         }
     }

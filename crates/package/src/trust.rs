@@ -5,6 +5,7 @@
 mod error;
 mod floor;
 mod judge;
+mod lone;
 mod mailbox;
 mod store;
 mod verifier;
@@ -17,6 +18,7 @@ mod tests;
 pub use error::VerifyError;
 pub use floor::{Floor, FloorHealth, RepositoryFloor, RoleFloor};
 pub(crate) use judge::{Judged, Trust, judge};
+pub use lone::{Lone, LoneError, LoneTarget, Weigher};
 pub use mailbox::{FetchError, Fetched};
 pub(crate) use store::KeepNothing;
 pub use verifier::{Approved, Refreshed, Repo, TrustConfig, Verifier};

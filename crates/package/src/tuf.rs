@@ -10,7 +10,10 @@ mod key;
 mod metadata;
 mod name;
 mod repository;
+mod rotation;
 
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -26,3 +29,4 @@ pub(crate) use metadata::{issued_at, to_jiff};
 pub use name::{MAX_TARGET_NAME, is_target_name, target_file};
 pub(crate) use repository::{METADATA, TARGETS, signed_target};
 pub use repository::{Role, Roles, SignedTarget, Writer};
+pub use rotation::{Rotated, rotate_director};

@@ -21,8 +21,8 @@ pub use code::Code;
 pub use enroll::{EnrollReply, EnrollRequest};
 pub use error::{ErrorReply, WireError};
 pub use evidence::{EvidenceReply, EvidenceRequest};
-pub use ping::PingReply;
 pub use identity::{ConfirmRequest, ProposeRequest, StandingReply};
+pub use ping::PingReply;
 pub use sync::{SyncReply, SyncRequest};
 
 /// The version of the protocol this build speaks; it travels in every request.

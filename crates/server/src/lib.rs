@@ -17,5 +17,6 @@ mod patience;
 pub mod portal;
 #[cfg(test)]
 mod testing;
+pub mod trust;
 pub mod web;
 mod workers;

@@ -72,6 +72,9 @@ enum Command {
     /// Makes, lists and revokes API tokens.
     #[command(subcommand, after_help = "Example:\n  watchpost tokens create --name ci --role viewer --days 90")]
     Tokens(cli::tokens::Command),
+    /// Looks at the chain of trust, and renews the director's root.
+    #[command(subcommand, after_help = "Example:\n  watchpost trust show")]
+    Trust(cli::trust::Command),
     /// Looks at the audit log.
     #[command(subcommand, after_help = "Example:\n  watchpost audit list --top 20")]
     Audit(cli::audit::Command),
@@ -106,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Directory(command) => Ok(cli::directory::run(command).await.map(done)?),
         Command::AccessKey(command) => Ok(cli::access_key::run(command).await.map(done)?),
         Command::Tokens(command) => Ok(cli::tokens::run(command).await.map(done)?),
+        Command::Trust(command) => Ok(cli::trust::run(command).await.map(done)?),
         Command::Audit(command) => Ok(cli::audit::run(command).await.map(done)?),
     }
 }

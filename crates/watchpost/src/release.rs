@@ -47,6 +47,20 @@ enum Command {
     /// Takes a release out of the offer: it is handed to nobody any more.
     #[command(after_help = "Example:\n  watchpost release pull-back 2.255.1.0 --reason \"it loses packets\"")]
     PullBack(PullBack),
+    Publish(Publish),
+    /// Signs anew what expires: snapshot and timestamp always, targets in the last 90 days of their year.
+    #[command(after_help = "Example:\n  watchpost release resign --keys ~/release-keys --repository ./repository\n  \
+        watchpost release publish-metadata --repository ./repository")]
+    Resign(Resign),
+    /// Signs the next root, which lasts a year; with --replace keys give way to new ones.
+    #[command(after_help = "Examples:\n  \
+        watchpost release rotate-root --keys ~/release-keys --repository ./repository\n  \
+        watchpost release rotate-root --keys ~/release-keys --repository ./repository --replace root-2 --replace online\n  \
+        watchpost release publish-metadata --repository ./repository")]
+    RotateRoot(RotateRoot),
+    /// Publishes the metadata alone, after it was signed anew; nothing is rolled out.
+    #[command(after_help = "Example:\n  watchpost release publish-metadata --repository ./repository")]
+    PublishMetadata(PublishMetadata),
     /// Lists the releases of the control plane.
     #[command(after_help = "Example:\n  watchpost release list --output json")]
     List {
@@ -156,6 +170,47 @@ pub(crate) struct PullBack {
     output: Output,
 }
 
+/// Arguments of `resign`.
+#[derive(Debug, clap::Args)]
+struct Resign {
+    /// Folder with the author's keys
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// Folder of the signed repository
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Arguments of `rotate-root`.
+#[derive(Debug, clap::Args)]
+struct RotateRoot {
+    /// Folder with the author's keys: those of the root that must sign, and whatever is signed anew
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// Folder of the signed repository
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    /// A key that gives way to a new one: root-1 to -5, targets-1 to -3, online; may be repeated
+    #[arg(long = "replace", value_name = "KEY")]
+    replaced: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Arguments of `publish-metadata`.
+#[derive(Debug, clap::Args)]
+struct PublishMetadata {
+    /// Folder of the signed repository
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
+}
+
 fn kind(text: &str) -> Result<ReleaseKind, String> {
     serde_json::from_value(text.into()).map_err(|_| format!("“{text}” is none of minor, major, hotfix"))
 }
@@ -169,6 +224,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Sign(args) => local::sign(&args, now)?,
         Command::Publish(args) => remote::publish(&args, now).await?,
         Command::PullBack(args) => remote::pull_back(&args).await?,
+        Command::Resign(args) => local::resign(&args, now)?,
+        Command::RotateRoot(args) => local::rotate_root(&args, now)?,
+        Command::PublishMetadata(args) => remote::publish_metadata(&args, now).await?,
         Command::List { connection, output } => remote::list(&connection, output).await?,
         Command::Signed { repository, output } => local::signed(&repository, output)?,
     }

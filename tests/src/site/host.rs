@@ -15,7 +15,7 @@ const WAITS_FOR_NOTHING: i64 = i64::MAX;
 
 impl Site {
     /// A party as it is told to the clock from outside.
-    fn waits_for_nothing(&self, party: &str) -> anyhow::Result<()> {
+    pub(super) fn waits_for_nothing(&self, party: &str) -> anyhow::Result<()> {
         let party = self.dir.path().join("clock/parties").join(party);
         Ok(std::fs::write(party, WAITS_FOR_NOTHING.to_le_bytes())?)
     }

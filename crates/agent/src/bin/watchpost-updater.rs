@@ -9,10 +9,11 @@ use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueEnum};
 use watchpost_agent::connection_check::{CheckError, Finding, Verdict, check};
 use watchpost_agent::documented::translate;
 use watchpost_agent::guard::{GuardState, Means};
-use watchpost_agent::proxy_config;
 use watchpost_agent::identity::{IdentityError, Keyring};
+use watchpost_agent::proxy_config;
 use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
 use watchpost_agent::transport::{Credentials, Timeouts};
+use watchpost_agent::tuf_client;
 use watchpost_agent::uninstall::{UninstallError, uninstall};
 use watchpost_agent::updater::{HostStatus, Options, StatusError, in_one_line, run, status};
 use watchpost_clock::Clock;
@@ -92,6 +93,9 @@ enum Verb {
         #[command(flatten)]
         proxy: ProxyArguments,
     },
+    /// Follows a TUF repository on this machine as a host would, for conformance suites; installs nothing.
+    #[command(after_help = "Example: watchpost-updater tuf-client --metadata-dir trusted init 1.root.json")]
+    TufClient(tuf_client::Arguments),
     /// Takes the product off this host; what somebody else put into its folder stays.
     #[command(after_help = "Example: watchpost-updater uninstall --root /var/lib/watchpost --quiet")]
     Uninstall {
@@ -247,6 +251,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
 async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::TufClient(arguments) => tuf_client::act(arguments, Clock::system().now()).await?,
         Verb::Setup(arguments) => set_host_up(*arguments).await?,
         #[cfg(feature = "demo-clock")]
         Verb::Run { root, clock } => {

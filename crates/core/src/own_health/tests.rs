@@ -1,6 +1,9 @@
 //! Each threshold just before and just after.
 
+use std::time::Duration;
+
 use super::*;
+use crate::trust::{Repository, Role};
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_571_200_000);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,21 +46,22 @@ fn a_database_that_takes_nothing_is_told() {
 
 #[test]
 fn expiry_is_told_twenty_one_days_before_and_of_what_is_signed_daily_three() {
-    let first = |kind, at| {
-        let expiry = Expiry { kind, name: "it".to_owned(), at };
-        troubles(&Observed { expiries: vec![expiry], ..Observed::default() }).first().map(|(trouble, _)| *trouble)
+    let first = |subject, at| {
+        let dated = Dated { subject, at, signers: None };
+        troubles(&Observed { expiries: vec![dated], ..Observed::default() }).first().map(|(trouble, _)| *trouble)
     };
     let second = Duration::from_secs(1);
     use Trouble::{CertificateExpired, CertificateToExpire, TrustExpired, TrustToExpire};
-    for (kind, days, soon, over) in [
-        (Expiring::Certificate, 21, CertificateToExpire, CertificateExpired),
-        (Expiring::SignedByHand, 21, TrustToExpire, TrustExpired),
-        (Expiring::SignedDaily, 3, TrustToExpire, TrustExpired),
+    let (by_hand, daily) = ((Repository::Image, Role::Targets), (Repository::Director, Role::Snapshot));
+    for (subject, days, soon, over) in [
+        (Subject::PortalCertificate, 21, CertificateToExpire, CertificateExpired),
+        (Subject::Document(by_hand.0, by_hand.1), 21, TrustToExpire, TrustExpired),
+        (Subject::Document(daily.0, daily.1), 3, TrustToExpire, TrustExpired),
     ] {
-        assert_eq!(first(kind, NOW + DAY * days), None);
-        assert_eq!(first(kind, NOW + DAY * days - second), Some(soon));
-        assert_eq!(first(kind, NOW + second), Some(soon));
-        assert_eq!(first(kind, NOW), Some(over));
+        assert_eq!(first(subject, NOW + DAY * days), None);
+        assert_eq!(first(subject, NOW + DAY * days - second), Some(soon));
+        assert_eq!(first(subject, NOW + second), Some(soon));
+        assert_eq!(first(subject, NOW), Some(over));
     }
 }
 
@@ -69,12 +73,4 @@ fn work_that_fails_for_a_minute_is_told_and_a_hiccup_is_not() {
     };
     assert_eq!(since(Duration::from_secs(59)), []);
     assert_eq!(since(Duration::from_secs(60)), [(Trouble::WorkFailing, "planning".to_owned())]);
-}
-
-#[test]
-fn what_expires_first_is_named() {
-    let expiry = |name: &str, days| Expiry { kind: Expiring::Certificate, name: name.to_owned(), at: NOW + DAY * days };
-    let expiries = [expiry("a", 9), expiry("b", 2), expiry("c", 5)];
-    assert_eq!(earliest(&expiries).map(|expiry| expiry.name.as_str()), Some("b"));
-    assert_eq!(earliest(&[]), None);
 }

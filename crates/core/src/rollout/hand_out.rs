@@ -28,7 +28,9 @@ impl Planner {
         let mut slots = self.slots(fleet, &flights, context, wake);
         for (id, sensor) in fleet.iter_mut() {
             if sensor.version().is_none() {
-                self.first_installation(sensor, context, wake);
+                if !self.is_trust_expired {
+                    self.first_installation(sensor, context, wake);
+                }
                 continue;
             }
             let version = match self.standing(sensor, context) {
@@ -48,7 +50,8 @@ impl Planner {
                 continue;
             }
             let place = (version, Ring::of(sensor));
-            let obstacle = Self::obstacle(sensor, version, context);
+            let obstacle = self.is_trust_expired.then_some(SkipReason::TrustExpired);
+            let obstacle = obstacle.or_else(|| Self::obstacle(sensor, version, context));
             if let Some(reason) = obstacle {
                 skip(sensor, version, reason, context, wake);
             } else if is_unfinished(sensor) {

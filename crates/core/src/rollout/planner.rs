@@ -15,6 +15,8 @@ use crate::version::Version;
 pub struct Planner {
     /// By the version they roll out.
     pub rollouts: BTreeMap<Version, Rollout>,
+    /// Whether signed metadata has expired: every host would refuse an update, so nobody new is asked to take one.
+    pub is_trust_expired: bool,
     /// Who was in flight at the last look, for the reasons people read.
     pub(super) in_flight_names: Vec<String>,
     /// Who does not watch for another reason than an update: it loads rules.
@@ -53,7 +55,7 @@ impl Planner {
     #[must_use]
     pub fn over(rollouts: impl IntoIterator<Item = Rollout>) -> Self {
         let rollouts = rollouts.into_iter().map(|rollout| (rollout.version, rollout)).collect();
-        Self { rollouts, in_flight_names: Vec::new(), away: BTreeSet::new() }
+        Self { rollouts, is_trust_expired: false, in_flight_names: Vec::new(), away: BTreeSet::new() }
     }
 
     /// Names the sensors that do not watch although they look as if they did, because they may be loading rules: no

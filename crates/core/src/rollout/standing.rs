@@ -29,6 +29,8 @@ pub enum SkipReason {
     MinimumBaseVersion,
     /// Its zone would be left with fewer watching sensors than it declares.
     Coverage,
+    /// Signed metadata has expired, so its host would refuse.
+    TrustExpired,
 }
 
 impl SkipReason {
@@ -44,6 +46,7 @@ impl SkipReason {
             Self::BadVersion => "badVersion",
             Self::MinimumBaseVersion => "minimumBaseVersion",
             Self::Coverage => "coverage",
+            Self::TrustExpired => "trustExpired",
         }
     }
 }

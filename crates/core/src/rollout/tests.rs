@@ -112,6 +112,21 @@ fn a_proof_of_an_older_generation_clears_nothing() {
 }
 
 #[test]
+fn while_signed_metadata_has_expired_nobody_is_asked_to_update_and_then_it_goes_on() {
+    let mut fixture = Fixture::of(&[Some(OLD), None]);
+    fixture.publish(NEW);
+    fixture.planner.is_trust_expired = true;
+    assert_eq!(fixture.words(), ["skipped"]);
+    let skip = fixture.sensor(0).update.skip.clone();
+    assert_eq!(skip.map(|skip| skip.reason).as_deref(), Some("trustExpired"));
+    assert_eq!(fixture.sensor(1).update.desired.version, None, "nor to install a first version");
+    assert_eq!(fixture.words(), [""; 0], "told once");
+    fixture.planner.is_trust_expired = false;
+    assert_eq!(fixture.words(), ["started", "started"]);
+    assert_eq!(fixture.sensor(1).update.desired.version, Some(NEW));
+}
+
+#[test]
 fn a_proof_with_a_refused_rule_or_without_rules_clears_nothing() {
     for (rules_loaded, rules_failed) in [(0, 0), (5, 1)] {
         let mut fixture = Fixture::of(&[Some(OLD)]);

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use watchpost_core::time::Timestamp;
 
@@ -130,32 +131,85 @@ impl Floor {
 
     /// Reads both copies. `established` says that this host has trusted before, whatever the folder looks like.
     pub(super) fn load(dir: &Path, established: bool) -> (Option<Self>, FloorHealth) {
-        let slots = SLOTS.map(|slot| read_slot(&dir.join(slot)));
-        match slots {
-            [Some(a), Some(b)] => (Some(if a.sequence >= b.sequence { a } else { b }), FloorHealth::Intact),
-            // The first save ever, cut off between its two copies.
-            [Some(a), None] if a.sequence == 1 => (Some(a), FloorHealth::Intact),
-            [Some(one), None] | [None, Some(one)] => (Some(one), FloorHealth::OneCopyLost),
-            [None, None] if established || SLOTS.iter().any(|slot| dir.join(slot).exists()) => {
-                (None, FloorHealth::Lost)
-            }
-            [None, None] => (None, FloorHealth::Intact),
-        }
+        load_slots(dir, established)
     }
 
     /// Writes both copies, one after the other, so that one is whole at any moment.
     pub(super) fn save(&mut self, dir: &Path) -> Result<(), (PathBuf, io::Error)> {
         self.sequence += 1;
-        let body = serde_json::to_vec(self).map_err(|e| (dir.to_owned(), io::Error::other(e)))?;
-        let mut bytes = Sha256Hex::of(&body).to_string().into_bytes();
-        bytes.push(b'\n');
-        bytes.extend(body);
-        for slot in SLOTS {
-            let path = dir.join(slot);
-            durable::write_atomic(&path, &bytes, 0o600).map_err(|e| (path, e))?;
-        }
-        Ok(())
+        save_slots(dir, self)
     }
+}
+
+impl Numbered for Floor {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// The floor of one repository that is followed on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoneFloor {
+    sequence: u64,
+    pub(super) repository: RepositoryFloor,
+}
+
+impl LoneFloor {
+    pub(super) fn fresh(pinned: Sha256Hex) -> Self {
+        Self { sequence: 0, repository: RepositoryFloor::fresh(pinned) }
+    }
+
+    /// This floor raised to what the repository says.
+    pub(super) fn with(mut self, judged: &Judged) -> Result<Self, Sunk> {
+        self.repository = raise(&self.repository, &judged.floor)?;
+        Ok(self)
+    }
+
+    pub(super) fn load(dir: &Path) -> (Option<Self>, FloorHealth) {
+        load_slots(dir, true)
+    }
+
+    pub(super) fn save(&mut self, dir: &Path) -> Result<(), (PathBuf, io::Error)> {
+        self.sequence += 1;
+        save_slots(dir, self)
+    }
+}
+
+impl Numbered for LoneFloor {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// What is kept in two copies, the newer of which counts.
+trait Numbered: Serialize + DeserializeOwned {
+    /// Grows with every save.
+    fn sequence(&self) -> u64;
+}
+
+fn load_slots<T: Numbered>(dir: &Path, established: bool) -> (Option<T>, FloorHealth) {
+    let slots = SLOTS.map(|slot| read_slot::<T>(&dir.join(slot)));
+    match slots {
+        [Some(a), Some(b)] => (Some(if a.sequence() >= b.sequence() { a } else { b }), FloorHealth::Intact),
+        // The first save ever, cut off between its two copies.
+        [Some(a), None] if a.sequence() == 1 => (Some(a), FloorHealth::Intact),
+        [Some(one), None] | [None, Some(one)] => (Some(one), FloorHealth::OneCopyLost),
+        [None, None] if established || SLOTS.iter().any(|slot| dir.join(slot).exists()) => (None, FloorHealth::Lost),
+        [None, None] => (None, FloorHealth::Intact),
+    }
+}
+
+fn save_slots(dir: &Path, floor: &impl Serialize) -> Result<(), (PathBuf, io::Error)> {
+    let body = serde_json::to_vec(floor).map_err(|e| (dir.to_owned(), io::Error::other(e)))?;
+    let mut bytes = Sha256Hex::of(&body).to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes.extend(body);
+    for slot in SLOTS {
+        let path = dir.join(slot);
+        durable::write_atomic(&path, &bytes, 0o600).map_err(|e| (path, e))?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -163,7 +217,7 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-fn read_slot(path: &Path) -> Option<Floor> {
+fn read_slot<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let bytes = durable::read_limited(path, MAX_FLOOR).ok()??;
     let (sum, body) = bytes.split_at_checked(64)?;
     let body = body.strip_prefix(b"\n")?;
@@ -176,15 +230,17 @@ fn raise(floor: &RepositoryFloor, seen: &RepositoryFloor) -> Result<RepositoryFl
     if !rotated && floor.root.authority.is_some() && seen.root != floor.root {
         return Err(sunk("root", floor.root, seen.root));
     }
+    // Other keys for timestamp or snapshot are the way out of a version that a thief has driven up: what those two say is
+    // forgotten (TUF 5.3.11), and with it which targets they named. Other keys for targets forget the targets alone.
+    let changed = |floor: RoleFloor, seen: RoleFloor| rotated && floor.authority != seen.authority;
+    let online = changed(floor.timestamp, seen.timestamp) || changed(floor.snapshot, seen.snapshot);
     let roles = [
-        ("timestamp", floor.timestamp, seen.timestamp),
-        ("snapshot", floor.snapshot, seen.snapshot),
-        ("targets", floor.targets, seen.targets),
+        ("timestamp", floor.timestamp, seen.timestamp, online),
+        ("snapshot", floor.snapshot, seen.snapshot, online),
+        ("targets", floor.targets, seen.targets, online || changed(floor.targets, seen.targets)),
     ];
-    for (role, floor, seen) in roles {
-        // Only a newer root with other keys for the role lifts its floor: the way out of a stolen key's huge version.
-        let lifted = rotated && floor.authority != seen.authority;
-        if !lifted && seen.version < floor.version {
+    for (role, floor, seen, is_lifted) in roles {
+        if !is_lifted && seen.version < floor.version {
             return Err(sunk(role, floor, seen));
         }
     }
@@ -217,6 +273,13 @@ mod tests {
             assert_eq!(raise(&stands, &seen).unwrap_err().role, role);
         }
         assert!(raise(&stands, &floor(3, "b", [1, 1, 1])).is_ok(), "recovery from a fast-forward");
+        let rekeyed = |of: fn(&mut RepositoryFloor) -> &mut RoleFloor| {
+            let mut seen = floor(3, "a", [1, 1, 1]);
+            of(&mut seen).authority = Some(Sha256Hex::of(b"b"));
+            raise(&stands, &seen).map_err(|sunk| sunk.role)
+        };
+        assert!(rekeyed(|seen| &mut seen.timestamp).is_ok() && rekeyed(|seen| &mut seen.snapshot).is_ok(), "5.3.11");
+        assert_eq!(rekeyed(|seen| &mut seen.targets), Err("timestamp"), "keys of targets lift their own floor alone");
         let mut twin = stands;
         twin.root.authority = Some(Sha256Hex::of(b"another second root"));
         assert_eq!(raise(&stands, &twin).unwrap_err().role, "root");

@@ -11,18 +11,30 @@ use crate::durable;
 
 /// Largest metadata file, in bytes.
 const MAX_METADATA: u64 = 5_000_000;
+/// Longest file name, in bytes (Linux).
+const MAX_NAME: usize = 255;
+
+/// Which documents are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// The four roles of the top: whatever else a repository names never becomes a path.
+    TopLevel,
+    /// Delegated roles too, by their quoted names. Our own repositories have none.
+    Delegations,
+}
 
 /// A metadata store in a folder.
 #[derive(Clone, Debug)]
 pub(super) struct DurableStore {
     dir: PathBuf,
+    kept: Kept,
     failure: Arc<Mutex<Option<std::io::Error>>>,
 }
 
 impl DurableStore {
-    pub(super) fn open(dir: &Path) -> std::io::Result<Self> {
+    pub(super) fn open(dir: &Path, kept: Kept) -> std::io::Result<Self> {
         durable::make_private_dir(&dir.join("root_history"))?;
-        Ok(Self { dir: dir.to_owned(), failure: Arc::default() })
+        Ok(Self { dir: dir.to_owned(), kept, failure: Arc::default() })
     }
 
     /// The first failure since the last call.
@@ -34,9 +46,20 @@ impl DurableStore {
     fn place(&self, name: &str) -> Option<PathBuf> {
         let numbered = |stem: &str| !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
         let root = name.strip_prefix("root_history/").and_then(|name| name.strip_suffix(".root.json"));
-        let kept = matches!(name, "root.json" | "timestamp.json" | "snapshot.json" | "targets.json");
-        (kept || root.is_some_and(numbered)).then(|| self.dir.join(name))
+        let top = matches!(name, "root.json" | "timestamp.json" | "snapshot.json" | "targets.json");
+        let is_kept = top || root.is_some_and(numbered) || (self.kept == Kept::Delegations && is_quoted_role(name));
+        is_kept.then(|| self.dir.join(name))
     }
+}
+
+/// A delegated role as the client quotes it: letters, digits and what needs no quotes, and no version before it.
+fn is_quoted_role(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b'%');
+    let versioned = name.split_once('.').is_some_and(|(first, _)| first.bytes().all(|b| b.is_ascii_digit()));
+    name.len() <= MAX_NAME
+        && name.ends_with(".json")
+        && name.bytes().all(plain)
+        && (!versioned || name.starts_with('.'))
 }
 
 impl MetadataStore for DurableStore {
@@ -77,7 +100,7 @@ mod tests {
     #[test]
     fn only_known_names_are_kept_and_a_failure_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
-        let store = DurableStore::open(dir.path()).unwrap();
+        let store = DurableStore::open(dir.path(), Kept::TopLevel).unwrap();
         for name in ["timestamp.json", "root_history/2.root.json"] {
             store.store(name, b"x").unwrap();
             assert_eq!(store.load(name).unwrap().unwrap(), b"x");
@@ -90,5 +113,20 @@ mod tests {
         std::fs::remove_dir_all(dir.path()).unwrap();
         store.store("targets.json", b"x").unwrap_err();
         assert!(store.take_failure().is_some());
+    }
+
+    #[test]
+    fn delegated_roles_are_kept_under_their_quoted_names_where_that_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DurableStore::open(dir.path(), Kept::Delegations).unwrap();
+        for name in ["A.json", "%2Fetc%2Fpasswd.json", "..%2Frole.json", "%3F.json"] {
+            store.store(name, b"x").unwrap();
+            assert_eq!(std::fs::read(dir.path().join(name)).unwrap(), b"x", "{name}");
+        }
+        let long = "a".repeat(255) + ".json";
+        for name in ["2.snapshot.json", "7.A.json", "../x.json", "/x.json", "a/b.json", "x", long.as_str()] {
+            store.store(name, b"x").unwrap();
+            assert!(store.load(name).unwrap().is_none(), "{name}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use super::error::VerifyError;
 use super::floor::{Floor, FloorHealth, Sunk};
 use super::judge::{Judged, Trust, judge};
 use super::mailbox::Fetched;
-use super::store::DurableStore;
+use super::store::{DurableStore, Kept};
 
 /// Largest root, in bytes.
 const MAX_ROOT: u64 = 512_000;
@@ -132,8 +132,8 @@ impl Verifier {
                 Some(fresh)
             }
         };
-        let image = DurableStore::open(&config.dir.join("image")).map_err(io)?;
-        let director = DurableStore::open(&config.dir.join("director")).map_err(io)?;
+        let image = DurableStore::open(&config.dir.join("image"), Kept::TopLevel).map_err(io)?;
+        let director = DurableStore::open(&config.dir.join("director"), Kept::TopLevel).map_err(io)?;
         Ok(Self { config, floor, health, image, director, judged: None })
     }
 

@@ -53,6 +53,19 @@ pub enum RepositoryError {
         /// How many there are.
         have: usize,
     },
+    /// A key that a rotation names and nobody knows.
+    #[error("there is no key “{name}” to replace; there is: {known}")]
+    NoKey {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A rotation of the root was cut off.
+    #[error(
+        "a rotation of the root was cut off, its new keys wait in {0}: run the rotation again, it goes on from there"
+    )]
+    CutOff(PathBuf),
     /// A target name that not every client reads alike.
     #[error("“{0}” is no target name: use lower-case letters, digits, . - _ and the ending .cab")]
     Name(String),

@@ -2,10 +2,12 @@
 //!
 //! It verifies nothing: it is for whoever keeps the repository and wants to be warned, never for deciding trust.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 use watchpost_core::time::Timestamp;
+use watchpost_core::trust::{Role, Signers};
 
 use crate::durable;
 
@@ -19,10 +21,12 @@ const MAX_ROOTS: u64 = 1_000;
 /// When one document expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentExpiry {
-    /// Its role: root, timestamp, snapshot or targets.
-    pub role: &'static str,
+    /// Its role.
+    pub role: Role,
     /// When.
     pub at: Timestamp,
+    /// Its version, and how many keys may and must sign it as the newest root says.
+    pub signers: Signers,
 }
 
 #[derive(Deserialize)]
@@ -33,8 +37,17 @@ struct Document {
 #[derive(Deserialize)]
 struct Signed {
     expires: Timestamp,
+    version: u64,
     #[serde(default)]
-    meta: std::collections::BTreeMap<String, Listed>,
+    meta: BTreeMap<String, Listed>,
+    #[serde(default)]
+    roles: BTreeMap<String, Keys>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keyids: Vec<String>,
+    threshold: usize,
 }
 
 #[derive(Deserialize)]
@@ -50,22 +63,22 @@ pub fn expiries(dir: &Path) -> Vec<DocumentExpiry> {
         let bytes = durable::read_limited(&folder.join(name), MAX_METADATA).ok().flatten()?;
         serde_json::from_slice::<Document>(&bytes).ok()
     };
-    let mut found = Vec::new();
-    let mut note = |role, document: &Document| found.push(DocumentExpiry { role, at: document.signed.expires });
     let newest_root = (1..=MAX_ROOTS).map_while(|version| read(&format!("{version}.root.json"))).last();
-    if let Some(root) = newest_root {
-        note("root", &root);
-    }
+    let Some(root) = newest_root else { return Vec::new() };
+    let one = |role: Role, document: &Document| {
+        let (keys, threshold) = root.signed.roles.get(role.word()).map_or((0, 0), |of| (of.keyids.len(), of.threshold));
+        let signers = Signers { version: document.signed.version, keys, threshold };
+        DocumentExpiry { role, at: document.signed.expires, signers }
+    };
+    let mut found = vec![one(Role::Root, &root)];
     let Some(timestamp) = read("timestamp.json") else { return found };
-    note("timestamp", &timestamp);
+    found.push(one(Role::Timestamp, &timestamp));
     let version = |document: &Document, name: &str| document.signed.meta.get(name).map(|listed| listed.version);
     let snapshot = version(&timestamp, "snapshot.json").and_then(|v| read(&format!("{v}.snapshot.json")));
     let Some(snapshot) = snapshot else { return found };
-    note("snapshot", &snapshot);
+    found.push(one(Role::Snapshot, &snapshot));
     let targets = version(&snapshot, "targets.json").and_then(|v| read(&format!("{v}.targets.json")));
-    if let Some(targets) = targets {
-        note("targets", &targets);
-    }
+    found.extend(targets.map(|targets| one(Role::Targets, &targets)));
     found
 }
 
@@ -86,9 +99,10 @@ mod tests {
         let (keys, repository) = (dir.path().join("keys"), dir.path().join("author"));
         ImageAuthor::make_keys(&keys).unwrap();
         ImageAuthor::create(&keys, &repository, NOW).unwrap();
-        let roles: Vec<_> = expiries(&repository).into_iter().map(|e| (e.role, e.at)).collect();
-        let year = NOW + DAY * 365;
-        assert_eq!(roles, [("root", year), ("timestamp", year), ("snapshot", year), ("targets", year)]);
+        let roles: Vec<_> = expiries(&repository).into_iter().map(|e| (e.role.word(), e.at, e.signers)).collect();
+        let (year, by) = (NOW + DAY * 365, |keys, threshold| Signers { version: 1, keys, threshold });
+        let online = [("timestamp", year, by(1, 1)), ("snapshot", year, by(1, 1))];
+        assert_eq!(roles, [("root", year, by(5, 3)), online[0], online[1], ("targets", year, by(3, 2))]);
     }
 
     #[test]
@@ -96,7 +110,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys: Vec<_> = (0..3).map(|_| SigningKey::generate().unwrap()).collect();
         Director::create(dir.path(), &keys, SigningKey::generate().unwrap(), NOW).unwrap();
-        let roles: Vec<_> = expiries(dir.path()).into_iter().map(|e| (e.role, e.at)).collect();
+        let roles: Vec<_> = expiries(dir.path()).into_iter().map(|e| (e.role.word(), e.at)).collect();
         let (year, week) = (NOW + DAY * 365, NOW + DAY * 7);
         assert_eq!(roles, [("root", year), ("timestamp", week), ("snapshot", week), ("targets", year)]);
     }

@@ -16,6 +16,7 @@ use super::key::SigningKey;
 use super::metadata::{DAY, Lifetimes};
 use super::name::is_target_name;
 use super::repository::{METADATA, Role, Roles, SignedTarget, Writer};
+use super::rotation::{Ring, Rotated, rotate};
 
 /// Root keys of an image repository, and how many of them must sign.
 pub const IMAGE_ROOT_KEYS: (usize, usize) = (5, 3);
@@ -81,17 +82,34 @@ impl ImageAuthor {
         Ok(Self { writer, targets_keys, online })
     }
 
+    /// Signs the next root of the repository, with new keys in the places `replaced` (such as `root-2`, `targets-1`,
+    /// `online`); without any the root only gets another year.
+    ///
+    /// # Errors
+    /// When too few keys are at hand (nothing is changed then), or the disk refuses. Done again it goes on where it was
+    /// cut off.
+    pub fn rotate_root(
+        keys: &Path,
+        repository: &Path,
+        replaced: &[String],
+        now: Timestamp,
+    ) -> Result<Rotated, RepositoryError> {
+        let pinned = pinned_root(keys)?;
+        let open = |vouching| Writer::open_under(repository, Some(&pinned), Lifetimes::IMAGE, vouching);
+        rotate(&ring(keys), &open, replaced, now)
+    }
+
     /// Opens the repository made with the keys in `keys`. Root keys need not be there.
     ///
     /// # Errors
     /// When it is not whole, is not the one of these keys, or its keys do not vouch for it.
     pub fn open(keys: &Path, repository: &Path) -> Result<Self, RepositoryError> {
-        let pinned = keys.join(PINNED_ROOT);
-        let bytes = durable::read_limited(&pinned, MAX_ROOT).map_err(RepositoryError::io(&pinned))?;
-        let bytes = bytes.ok_or(RepositoryError::Absent(pinned))?;
+        if ring(keys).is_cut_off() {
+            return Err(RepositoryError::CutOff(keys.to_owned()));
+        }
         let targets_keys = load(keys, "targets", IMAGE_TARGETS_KEYS.0)?;
         let online = SigningKey::load(&keys.join(ONLINE))?;
-        let writer = Writer::open(repository, Some(&bytes), Lifetimes::IMAGE)?;
+        let writer = Writer::open(repository, Some(&pinned_root(keys)?), Lifetimes::IMAGE)?;
         writer.sweep();
         Ok(Self { writer, targets_keys, online })
     }
@@ -148,6 +166,21 @@ impl ImageAuthor {
     pub fn targets(&self) -> Vec<SignedTarget> {
         self.writer.targets()
     }
+}
+
+/// The author's own copy of the first root.
+fn pinned_root(keys: &Path) -> Result<Vec<u8>, RepositoryError> {
+    let pinned = keys.join(PINNED_ROOT);
+    let bytes = durable::read_limited(&pinned, MAX_ROOT).map_err(RepositoryError::io(&pinned))?;
+    bytes.ok_or(RepositoryError::Absent(pinned))
+}
+
+/// Every key of an author.
+fn ring(keys: &Path) -> Ring {
+    Ring::new()
+        .with(keys, "root", "root", IMAGE_ROOT_KEYS.0)
+        .with(keys, "targets", "targets", IMAGE_TARGETS_KEYS.0)
+        .with_online(keys, "online")
 }
 
 /// The counter of the target `name`: its own if it is signed already, else one above the highest of its kind.

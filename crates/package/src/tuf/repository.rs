@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sigstore_tuf::metadata::{Metadata, Role as TufRole};
+use sigstore_tuf::metadata::{Metadata, Role as TufRole, RoleKeys};
 use sigstore_tuf::{Root, Snapshot, TargetFile, Targets, TrustedMetadataSet};
 use watchpost_core::time::Timestamp;
 
@@ -67,6 +67,15 @@ pub struct Roles<'a> {
     pub timestamp: Role<'a>,
 }
 
+/// Under whose authority the documents of a repository stand that is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vouching {
+    /// That of the newest root alone.
+    NewestRoot,
+    /// Also that of the root before it: a rotation was cut off, as the keys that wait beside their places show.
+    RootBeforeToo,
+}
+
 /// A repository that can be added to.
 #[derive(Debug)]
 pub struct Writer {
@@ -77,6 +86,8 @@ pub struct Writer {
     targets: BTreeMap<String, TargetFile>,
     targets_expire: Timestamp,
     online_expire: Timestamp,
+    /// Whether only keys of the root before have signed the targets.
+    has_old_targets: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,6 +125,7 @@ impl Writer {
             targets: BTreeMap::new(),
             targets_expire: now,
             online_expire: now,
+            has_old_targets: false,
         };
         made.put("1.root.json", &root)?;
         made.put("root.json", &root)?;
@@ -127,26 +139,41 @@ impl Writer {
     /// # Errors
     /// When it is not whole, or its keys do not vouch for it.
     pub fn open(dir: &Path, pinned: Option<&[u8]>, lifetimes: Lifetimes) -> Result<Self, RepositoryError> {
+        Self::open_under(dir, pinned, lifetimes, Vouching::NewestRoot)
+    }
+
+    /// Opens the repository, whose documents the given roots vouch for.
+    pub(super) fn open_under(
+        dir: &Path,
+        pinned: Option<&[u8]>,
+        lifetimes: Lifetimes,
+        vouching: Vouching,
+    ) -> Result<Self, RepositoryError> {
         let first = read(dir, "1.root.json")?;
         let refused = |file: &'static str| move |e| RepositoryError::refused(file)(e);
         let mut trusted = TrustedMetadataSet::from_root(pinned.unwrap_or(&first)).map_err(refused("1.root.json"))?;
+        let mut before = None;
         for version in 2..=MAX_ROOTS {
             let name = format!("{version}.root.json");
             let path = dir.join(METADATA).join(&name);
             let Some(next) = durable::read_limited(&path, MAX_METADATA).map_err(RepositoryError::io(&path))? else {
                 break;
             };
+            before = (vouching == Vouching::RootBeforeToo).then(|| trusted.root().clone());
             trusted.update_root(&next).map_err(RepositoryError::refused(name))?;
         }
         let root = trusted.root().clone();
+        let roots: Vec<&Root> = std::iter::once(&root).chain(&before).collect();
         let stamp: sigstore_tuf::Timestamp =
-            vouched(&root, "timestamp", "timestamp.json", &read(dir, "timestamp.json")?)?;
+            vouched(&roots, "timestamp", "timestamp.json", &read(dir, "timestamp.json")?)?;
         let snapshot_version = stamp.snapshot_meta().map_or(0, |meta| meta.version);
         let name = format!("{snapshot_version}.snapshot.json");
-        let snapshot: Snapshot = vouched(&root, "snapshot", &name, &read(dir, &name)?)?;
+        let snapshot: Snapshot = vouched(&roots, "snapshot", &name, &read(dir, &name)?)?;
         let targets_version = snapshot.meta.get("targets.json").map_or(0, |meta| meta.version);
         let name = format!("{targets_version}.targets.json");
-        let targets: Targets = vouched(&root, "targets", &name, &read(dir, &name)?)?;
+        let targets_bytes = read(dir, &name)?;
+        let targets: Targets = vouched(&roots, "targets", &name, &targets_bytes)?;
+        let has_old_targets = vouched::<Targets>(&[&root], "targets", &name, &targets_bytes).is_err();
         let online_expire = stamp.expires.min(snapshot.expires);
         Ok(Self {
             dir: dir.to_owned(),
@@ -156,6 +183,7 @@ impl Writer {
             targets: targets.targets,
             targets_expire: Timestamp::from_millis(targets.expires.as_millisecond()),
             online_expire: Timestamp::from_millis(online_expire.as_millisecond()),
+            has_old_targets,
         })
     }
 
@@ -241,28 +269,43 @@ impl Writer {
         self.publish(targets_keys.filter(|_| due), online, now)
     }
 
-    /// Signs the next root, by the root keys of before and after, and everything below it anew.
+    /// Its newest root.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Signs the next root, in which each id of `replaced` gives way to the key beside it, by the root keys of before and
+    /// after; then anew whatever other keys may sign from now on. `held` are all keys at hand.
     ///
     /// # Errors
-    /// When a key is missing or the disk refuses.
-    pub fn rotate(
+    /// When too few keys are at hand (nothing is written then), or the disk refuses.
+    pub(super) fn rotate(
         &mut self,
-        roles: &Roles<'_>,
-        old_root: &[&SigningKey],
+        replaced: &[(String, &SigningKey)],
+        held: &[&SigningKey],
         now: Timestamp,
     ) -> Result<(), RepositoryError> {
-        let mut signers = roles.root.keys.clone();
-        signers.extend(old_root.iter().filter(|old| roles.root.keys.iter().all(|new| new.id() != old.id())));
-        self.threshold("root", old_root)?;
-        let version = self.root.version + 1;
-        let bytes = root_document(version, roles, &signers, self.lifetimes, now)?;
-        let name = format!("{version}.root.json");
-        let parsed = Metadata::<Root>::from_slice(&bytes).map_err(RepositoryError::refused(name.clone()))?;
-        self.put(&name, &bytes)?;
+        let (fields, next) = next_root(&self.root, replaced, now + self.lifetimes.root)?;
+        let mut signers = able(&self.root, "root", held)?;
+        let more = able(&next, "root", held)?;
+        signers.extend(more.into_iter().filter(|key| self.root.role("root").is_none_or(|old| !names(old, key))));
+        for role in ["targets", "snapshot", "timestamp"] {
+            if next.role(role) != self.root.role(role) {
+                able(&next, role, held)?;
+            }
+        }
+        let changed = |role| next.role(role) != self.root.role(role);
+        let (targets, online) = (changed("targets"), changed("snapshot") || changed("timestamp"));
+        let bytes = sign("root", fields, &signers)?;
+        self.put(&format!("{}.root.json", next.version), &bytes)?;
         self.put("root.json", &bytes)?;
-        self.root = parsed.into_signed();
-        let online = [roles.snapshot.keys.as_slice(), roles.timestamp.keys.as_slice()].concat();
-        self.publish(Some(&roles.targets.keys), &online, now)
+        self.root = next;
+        if targets || online { self.publish(targets.then_some(held), held, now) } else { Ok(()) }
+    }
+
+    /// Signs anew what keys of the root before have signed: the end of a rotation that was cut off.
+    pub(super) fn catch_up(&mut self, held: &[&SigningKey], now: Timestamp) -> Result<(), RepositoryError> {
+        self.publish(self.has_old_targets.then_some(held), held, now)
     }
 
     /// Writes the next targets (if their keys are given), snapshot and timestamp, in that order.
@@ -315,24 +358,60 @@ impl Writer {
         role: &'static str,
         keys: &[&'k SigningKey],
     ) -> Result<Vec<&'k SigningKey>, RepositoryError> {
-        let (ids, threshold) =
-            self.root.role(role).map_or((&[][..], 1), |found| (found.keyids.as_slice(), found.threshold));
-        let mut able: Vec<&SigningKey> = Vec::new();
-        for key in keys {
-            if ids.iter().any(|id| id == key.id()) && able.iter().all(|other| other.id() != key.id()) {
-                able.push(key);
-            }
-        }
-        if able.len() < threshold {
-            return Err(RepositoryError::TooFewKeys { role, threshold, have: able.len() });
-        }
-        Ok(able)
+        able(&self.root, role, keys)
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
         let path = self.dir.join(METADATA).join(name);
         durable::write_atomic(&path, bytes, 0o644).map_err(RepositoryError::io(&path))
     }
+}
+
+/// Those of `keys` that `root` names for `role`; an error unless they reach its threshold.
+fn able<'k>(root: &Root, role: &'static str, keys: &[&'k SigningKey]) -> Result<Vec<&'k SigningKey>, RepositoryError> {
+    let found = root.role(role);
+    let mut able: Vec<&SigningKey> = Vec::new();
+    for key in keys {
+        if found.is_some_and(|of| names(of, key)) && able.iter().all(|other| other.id() != key.id()) {
+            able.push(key);
+        }
+    }
+    let threshold = found.map_or(1, |of| of.threshold);
+    if able.len() < threshold {
+        return Err(RepositoryError::TooFewKeys { role, threshold, have: able.len() });
+    }
+    Ok(able)
+}
+
+fn names(role: &RoleKeys, key: &SigningKey) -> bool {
+    role.keyids.iter().any(|id| id == key.id())
+}
+
+/// The root after `root`, in which each id of `replaced` gives way to the key beside it: as it is signed, and as it is read.
+fn next_root(
+    root: &Root,
+    replaced: &[(String, &SigningKey)],
+    expires: Timestamp,
+) -> Result<(Map<String, Value>, Root), RepositoryError> {
+    let heir = |id: &String| replaced.iter().find(|(old, _)| old == id).map(|(_, key)| *key);
+    let (mut keys, mut roles) = (Map::new(), Map::new());
+    for (name, role) in &root.roles {
+        let ids: Vec<String> =
+            role.keyids.iter().map(|id| heir(id).map_or(id.as_str(), SigningKey::id).to_owned()).collect();
+        for id in &role.keyids {
+            match heir(id) {
+                Some(key) => keys.insert(key.id().to_owned(), key.public()),
+                None => keys.insert(id.clone(), json!(root.keys.get(id))),
+            };
+        }
+        roles.insert(name.clone(), json!({ "keyids": ids, "threshold": role.threshold }));
+    }
+    let mut fields = document("root", root.version + 1, expires);
+    fields.insert("consistent_snapshot".to_owned(), json!(true));
+    fields.insert("keys".to_owned(), Value::Object(keys));
+    fields.insert("roles".to_owned(), Value::Object(roles));
+    let read = serde_json::from_value(Value::Object(fields.clone()));
+    Ok((fields, read.map_err(|_| RepositoryError::Canonical { role: "root" })?))
 }
 
 /// A target described as a release or a rule package; `None` if it is described otherwise.
@@ -386,12 +465,19 @@ fn without_nulls(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields
 }
 
-/// Parses a document and checks the signatures of its role; its expiry does not matter to whoever signs it anew.
-fn vouched<T: TufRole>(root: &Root, role: &str, file: &str, bytes: &[u8]) -> Result<T, RepositoryError> {
+/// Parses a document and checks the signatures of its role under one of `roots`; its expiry does not matter to whoever
+/// signs it anew.
+fn vouched<T: TufRole>(roots: &[&Root], role: &str, file: &str, bytes: &[u8]) -> Result<T, RepositoryError> {
     let refused = |e| RepositoryError::refused(file)(e);
     let parsed = Metadata::<T>::from_slice(bytes).map_err(refused)?;
-    let keys = root.role(role).ok_or_else(|| sigstore_tuf::Error::UnknownRole(role.to_owned())).map_err(refused)?;
-    parsed.verify_threshold(&root.keys, keys, role).map_err(refused)?;
+    let judge = |root: &&Root| {
+        let keys = root.role(role).ok_or_else(|| sigstore_tuf::Error::UnknownRole(role.to_owned()))?;
+        parsed.verify_threshold(&root.keys, keys, role)
+    };
+    let mut verdicts: Vec<_> = roots.iter().map(judge).collect();
+    if verdicts.iter().all(Result::is_err) {
+        verdicts.swap_remove(0).map_err(refused)?;
+    }
     Ok(parsed.into_signed())
 }
 

@@ -31,6 +31,10 @@ impl World {
         ImageAuthor::make_keys(&keys).unwrap();
         drop(ImageAuthor::create(&keys, &dir.path().join("image"), now).unwrap());
         let root: Vec<SigningKey> = (0..3).map(|_| SigningKey::generate().unwrap()).collect();
+        fs::create_dir(dir.path().join("director-keys")).unwrap();
+        for (number, key) in (1..).zip(&root) {
+            key.save(&dir.path().join(format!("director-keys/director-root-{number}.pem"))).unwrap();
+        }
         let online = SigningKey::generate().unwrap();
         online.save(&dir.path().join("director-online.pem")).unwrap();
         let director = Director::create(&dir.path().join("director"), &root, online, now).unwrap();
@@ -174,17 +178,22 @@ impl World {
 
     /// A ceremony of the author: another online key.
     pub(crate) fn rotate_image_online(&mut self, now: Timestamp) {
-        let (root, next) = (self.root_keys(), SigningKey::generate().unwrap());
-        let targets: Vec<SigningKey> = (0..3).map(|n| self.targets_key(n)).collect();
-        let one = || Role { keys: vec![&next], threshold: 1 };
-        let roles = Roles {
-            root: Role { keys: root.iter().collect(), threshold: IMAGE_ROOT_KEYS.1 },
-            targets: Role { keys: targets.iter().collect(), threshold: IMAGE_TARGETS_KEYS.1 },
-            snapshot: one(),
-            timestamp: one(),
-        };
-        self.image.rotate(&roles, &root.iter().collect::<Vec<_>>(), now).unwrap();
-        self.image_online = next;
+        self.rotate_image(&["online"], now);
+    }
+
+    /// A ceremony of the author: other keys in these places.
+    pub(crate) fn rotate_image(&mut self, places: &[&str], now: Timestamp) {
+        let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+        ImageAuthor::rotate_root(&self.keys(), &self.folder(Repo::Image), &places, now).unwrap();
+        self.image = Writer::open(&self.folder(Repo::Image), None, Lifetimes::IMAGE).unwrap();
+        self.image_online = SigningKey::load(&self.keys().join("online.pem")).unwrap();
+    }
+
+    /// A ceremony of the operator: other keys in these places.
+    pub(crate) fn rotate_director(&mut self, places: &[&str], now: Timestamp) {
+        let (dir, places) = (self.dir.path(), places.iter().map(ToString::to_string).collect::<Vec<_>>());
+        rotate_director(&self.folder(Repo::Director), &dir.join("director-keys"), dir, &places, now).unwrap();
+        self.director = Director::open(&self.folder(Repo::Director), self.director_online()).unwrap();
     }
 }
 

@@ -8,8 +8,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use watchpost_core::health::IssueType;
 use watchpost_core::health::global::Condition;
-use watchpost_core::own_health::{Disk, Expiring, Expiry, Failing, Finding, Observed, Trouble, earliest, findings};
+use watchpost_core::own_health::{Disk, Failing, Finding, Observed, Trouble, findings};
 use watchpost_core::time::Timestamp;
+use watchpost_core::trust::{self, Dated, Reading, Repository, Subject};
 
 use super::{App, AppError};
 use crate::config::TlsFiles;
@@ -42,8 +43,8 @@ pub struct OwnHealthView {
 impl OwnHealthView {
     /// What expires first of all that hosts, browsers or the server itself trust.
     #[must_use]
-    pub fn earliest_expiry(&self) -> Option<&Expiry> {
-        earliest(&self.observed.expiries)
+    pub fn earliest_expiry(&self) -> Option<&Dated> {
+        trust::earliest(&self.observed.expiries)
     }
 }
 
@@ -64,23 +65,22 @@ impl OwnHealth {
 }
 
 /// Everything of this server that expires. Reads files.
-fn expiries(folder: &Folder, portal: Option<&TlsFiles>) -> Vec<Expiry> {
-    let certificate = |name: &str, der: &[u8]| {
-        let at = not_after(der)?;
-        Some(Expiry { kind: Expiring::Certificate, name: name.to_owned(), at })
-    };
+fn expiries(folder: &Folder, portal: Option<&TlsFiles>) -> Vec<Dated> {
+    let certificate = |subject, der: &[u8]| Some(Dated { subject, at: not_after(der)?, signers: None });
     let gateway = std::fs::read(folder.key(GATEWAY_CERTIFICATE)).ok();
-    let mut found: Vec<_> = gateway.and_then(|der| certificate("gateway certificate", &der)).into_iter().collect();
+    let gateway = gateway.and_then(|der| certificate(Subject::GatewayCertificate, &der));
     let chain = portal.and_then(|tls| CertificateDer::pem_file_iter(&tls.certificate).ok()).into_iter().flatten();
-    let mut chain: Vec<_> = chain.flatten().filter_map(|der| certificate("portal certificate", &der)).collect();
-    chain.sort_by_key(|expiry| expiry.at);
-    found.extend(chain.into_iter().next());
-    for (name, dir, is_director) in [("director", folder.director(), true), ("image", folder.image(), false)] {
-        for document in watchpost_package::tuf::expiries(&dir) {
-            let is_daily = is_director && matches!(document.role, "timestamp" | "snapshot");
-            let kind = if is_daily { Expiring::SignedDaily } else { Expiring::SignedByHand };
-            found.push(Expiry { kind, name: format!("{name} repository, {}", document.role), at: document.at });
-        }
+    let chain = chain.flatten().filter_map(|der| certificate(Subject::PortalCertificate, &der));
+    // The chain holds as long as its first link to break.
+    let portal = chain.min_by_key(|dated| dated.at);
+    let mut found: Vec<_> = gateway.into_iter().chain(portal).collect();
+    for (repository, dir) in [(Repository::Director, folder.director()), (Repository::Image, folder.image())] {
+        let documents = watchpost_package::tuf::expiries(&dir).into_iter();
+        found.extend(documents.map(|document| Dated {
+            subject: Subject::Document(repository, document.role),
+            at: document.at,
+            signers: Some(document.signers),
+        }));
     }
     found
 }
@@ -128,6 +128,9 @@ impl App {
         let now = self.0.clock.now();
         let conditions = findings(&observed, &self.0.policy.own_health, now).iter().map(condition).collect();
         *self.0.own_health.observed.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, observed));
+        if self.fleet_ref(|fleet| fleet.planner.is_trust_expired) != self.is_trust_expired(now) {
+            self.poke();
+        }
         self.observe_global(SOURCE, conditions).await
     }
 
@@ -139,6 +142,21 @@ impl App {
             let findings = findings(&observed, &self.0.policy.own_health, now);
             OwnHealthView { observed_at, observed, findings }
         })
+    }
+
+    /// Everything in the chain of trust that ends one day, what ends first at the front; empty before the first look.
+    #[must_use]
+    pub fn trust_clock(&self, now: Timestamp) -> Vec<Reading> {
+        let observed = self.0.own_health.observed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dated = observed.map(|(_, observed)| observed.expiries).unwrap_or_default();
+        trust::read(&dated, &self.0.policy.own_health, now)
+    }
+
+    /// Whether a signed document has expired, so that hosts refuse every update.
+    pub(super) fn is_trust_expired(&self, now: Timestamp) -> bool {
+        let observed = self.0.own_health.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        let dated = observed.iter().flat_map(|(_, observed)| &observed.expiries);
+        dated.filter(|dated| matches!(dated.subject, Subject::Document(..))).any(|dated| dated.at <= now)
     }
 
     /// How often the server looks at itself.
@@ -211,7 +229,7 @@ mod tests {
         app.look_at_oneself(true).await.unwrap();
         let view = app.own_health(T0).unwrap();
         let first = view.earliest_expiry().unwrap();
-        assert!(first.name.starts_with("director repository, "), "{}", first.name);
+        assert!(matches!(first.subject, Subject::Document(Repository::Director, _)), "{first:?}");
         assert_eq!(first.at, T0 + DAY * 7);
         assert_eq!(first.at, app.director_expires_at().await);
         assert_eq!(view.observed.database, None);

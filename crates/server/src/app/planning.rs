@@ -31,12 +31,13 @@ struct Look {
 }
 
 /// Lets `core` look at a copy of the fleet.
-fn look(fleet: &Fleet, context: &Context<'_>) -> Look {
+fn look(fleet: &Fleet, context: &Context<'_>, is_trust_expired: bool) -> Look {
     let (mut sensors, mut planner) = (fleet.sensors.clone(), fleet.planner.clone());
     // Updates and rule loads draw on one coverage: first what is free again, then updates, then rules.
     let mut places = fleet.places.clone();
     places.release(&sensors, &fleet.rules, context);
     planner.count_as_away(places.away());
+    planner.is_trust_expired = is_trust_expired;
     let wake = planner.wake(&mut sensors, context);
     places.grant(&sensors, &fleet.rules, context);
     planner.count_as_away(places.away());
@@ -78,7 +79,8 @@ impl App {
     }
 
     async fn plan_sensors(&self, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
-        let look = self.fleet_ref(|fleet| look(fleet, &self.context(fleet, now)));
+        let is_trust_expired = self.is_trust_expired(now);
+        let look = self.fleet_ref(|fleet| look(fleet, &self.context(fleet, now), is_trust_expired));
         if look.wake.sensors.is_empty()
             && look.wake.rollouts.is_empty()
             && look.wake.events.is_empty()

@@ -95,6 +95,10 @@ impl App {
             Publication { release, was_there }
         };
         remove_upload(&package, &uploads).await;
+        // What has come with it of the chain of trust is seen at once: it may end what held all updates up.
+        if let Err(failure) = self.look_at_oneself(false).await {
+            tracing::error!("what the server saw of itself was not kept: {}", failure.chain());
+        }
         Ok(publication)
     }
 

@@ -15,6 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use watchpost_core::health::HealthStatus;
 use watchpost_core::time::Timestamp;
+use watchpost_core::trust::Subject;
 
 use super::{Latency, process};
 use crate::app::App;
@@ -123,6 +124,18 @@ impl App {
             let help = "Seconds until the first thing in the trust chain expires; negative once it has";
             registry.register_with_unit("earliest_expiry", help, Unit::Seconds, ConstGauge::new(left));
         }
+        let expires = Family::<Labels, Gauge>::default();
+        for dated in &view.observed.expiries {
+            let (part, role) = match dated.subject {
+                Subject::Document(repository, role) => (repository.word(), role.word()),
+                Subject::GatewayCertificate => ("gateway", "certificate"),
+                Subject::PortalCertificate => ("portal", "certificate"),
+            };
+            let left = dated.at.millis().saturating_sub(now.millis()).div_euclid(1_000);
+            expires.get_or_create(&vec![("part", part), ("role", role)]).set(left);
+        }
+        let help = "Seconds until this part of the trust chain expires; negative once it has";
+        registry.register_with_unit("trust_expires", help, Unit::Seconds, expires);
         if let Some(disk) = view.observed.disk {
             let help = "Room left under the data folder";
             registry.register_with_unit("disk_free", help, Unit::Bytes, ConstGauge::new(disk.free));

@@ -11,3 +11,4 @@ pub(crate) mod output;
 pub(crate) mod rollouts;
 pub(crate) mod sensors;
 pub(crate) mod tokens;
+pub(crate) mod trust;

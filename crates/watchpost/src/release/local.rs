@@ -11,7 +11,7 @@ use watchpost_core::time::Timestamp;
 use watchpost_package::cab::{self, BuildError};
 use watchpost_package::{Contents, ImageAuthor, PackageInfo, RepositoryError, inspect, tuf};
 
-use super::{Build, Keys, Sign, failed, refused};
+use super::{Build, Keys, Resign, RotateRoot, Sign, failed, refused};
 use crate::cli::output::Output;
 use crate::failure::Failure;
 
@@ -23,6 +23,9 @@ const SIGNED: &[(&str, &str)] = &[
     ("LENGTH", "length"),
     ("SHA-256", "sha256"),
 ];
+
+/// What is shown of a signed document: heading and field.
+const DOCUMENTS: &[(&str, &str)] = &[("ROLE", "role"), ("VERSION", "version"), ("EXPIRES", "expirationDateTime")];
 
 pub(super) fn keys(args: &Keys, now: Timestamp) -> Result<(), Failure> {
     ImageAuthor::make_keys(&args.keys).map_err(not_signed)?;
@@ -141,6 +144,26 @@ pub(crate) fn sign_into(args: &Sign, now: Timestamp) -> Result<tuf::SignedTarget
     author.and_then(|mut author| author.sign(&args.package, now)).map_err(not_signed)
 }
 
+pub(super) fn resign(args: &Resign, now: Timestamp) -> Result<(), Failure> {
+    let mut author = ImageAuthor::open(&args.keys, &args.repository).map_err(not_signed)?;
+    author.resign(now).map_err(not_signed)?;
+    let documents = tuf::expiries(&args.repository);
+    let documents = documents.iter().map(|document| {
+        json!({ "role": document.role.word(), "version": document.signers.version, "expirationDateTime": document.at })
+    });
+    args.output.list(&documents.collect::<Vec<_>>(), DOCUMENTS)
+}
+
+pub(super) fn rotate_root(args: &RotateRoot, now: Timestamp) -> Result<(), Failure> {
+    let rotated = ImageAuthor::rotate_root(&args.keys, &args.repository, &args.replaced, now).map_err(not_signed)?;
+    args.output.one(&json!({
+        "rootVersion": rotated.version,
+        "expirationDateTime": rotated.expires,
+        "replacedKeys": rotated.replaced,
+        "retiredKeyFiles": rotated.retired,
+    }))
+}
+
 pub(super) fn signed(repository: &Path, output: Output) -> Result<(), Failure> {
     let writer = tuf::Writer::open(repository, None, tuf::Lifetimes::IMAGE).map_err(not_signed)?;
     let mut targets = writer.targets();
@@ -162,10 +185,11 @@ fn row(target: &tuf::SignedTarget) -> Value {
 /// Which exit code an error of a repository has.
 fn not_signed(error: RepositoryError) -> Failure {
     match &error {
-        RepositoryError::Absent(_) => Failure::not_found(super::line(&error)),
+        RepositoryError::Absent(_) | RepositoryError::NoKey { .. } => Failure::not_found(super::line(&error)),
         RepositoryError::Exists(_)
         | RepositoryError::Refused { .. }
         | RepositoryError::TooFewKeys { .. }
+        | RepositoryError::CutOff(_)
         | RepositoryError::Name(_)
         | RepositoryError::Taken(_)
         | RepositoryError::Rules(_)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use watchpost_core::time::Timestamp;
 use watchpost_package::{MirrorError, verify_folder};
 
-use super::{Publish, PublishRelease, PullBack, failed, refused};
+use super::{Publish, PublishMetadata, PublishRelease, PullBack, failed, refused};
 use crate::cli::client::Connection;
 use crate::cli::output::Output;
 use crate::failure::Failure;
@@ -41,17 +42,7 @@ pub(crate) async fn send(args: &Publish, path: &str, hold: bool, now: Timestamp)
         return Err(Failure::not_found(format!("there is no package {}; build it first", args.package.display())));
     }
     let target = args.package.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let published = verify_folder(&args.repository, &target, now).map_err(|error| match error {
-        MirrorError::Io { .. } => failed(error),
-        MirrorError::NotNamed(_) => Failure::not_found(super::line(&error)),
-        MirrorError::Refused(_)
-        | MirrorError::Rollback { .. }
-        | MirrorError::Vanished(_)
-        | MirrorError::FileName(_)
-        | MirrorError::Package { .. } => refused(error),
-    })?;
-    let text = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), String::from_utf8_lossy(bytes).into_owned());
-    let metadata: BTreeMap<String, String> = published.files().iter().map(text).collect();
+    let metadata = vouched(&args.repository, &target, now)?;
     let client = args.connection.client()?;
     let file = tokio::fs::File::open(&args.package).await.map_err(failed)?;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
@@ -65,6 +56,41 @@ pub(crate) async fn send(args: &Publish, path: &str, hold: bool, now: Timestamp)
         fields.insert("hold".to_owned(), Value::Bool(true));
     }
     client.post(path, Some(&body)).await
+}
+
+/// The files of a repository by which its keys vouch for `target`.
+fn vouched(repository: &Path, target: &str, now: Timestamp) -> Result<BTreeMap<String, String>, Failure> {
+    let published = verify_folder(repository, target, now).map_err(|error| match error {
+        MirrorError::Io { .. } => failed(error),
+        MirrorError::NotNamed(_) => Failure::not_found(super::line(&error)),
+        MirrorError::Refused(_)
+        | MirrorError::Rollback { .. }
+        | MirrorError::Vanished(_)
+        | MirrorError::FileName(_)
+        | MirrorError::Package { .. } => refused(error),
+    })?;
+    let text = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), String::from_utf8_lossy(bytes).into_owned());
+    Ok(published.files().iter().map(text).collect())
+}
+
+/// Publishes a release once more that is there already: with it comes the metadata, and nothing is rolled out.
+pub(super) async fn publish_metadata(args: &PublishMetadata, now: Timestamp) -> Result<(), Failure> {
+    let client = args.connection.client()?;
+    let releases = client.list("releases").await?;
+    let target = releases.iter().find_map(|release| release.get("packageName")?.as_str());
+    let target = target.ok_or_else(|| {
+        Failure::refused(
+            "nothing was published yet; the metadata comes with the first `watchpost release publish`".to_owned(),
+        )
+    })?;
+    let metadata = vouched(&args.repository, target, now)?;
+    client.post("releases", Some(&json!({ "metadata": metadata, "target": target }))).await?;
+    let image = client
+        .list("trust")
+        .await?
+        .into_iter()
+        .filter(|part| part.get("repository").is_some_and(|word| word == "image"));
+    args.output.list(&image.collect::<Vec<_>>(), crate::cli::trust::COLUMNS)
 }
 
 pub(super) async fn list(connection: &Connection, output: Output) -> Result<(), Failure> {

@@ -34,7 +34,11 @@ fn run_local(words: &[&str]) -> String {
         Command::Build(args) => local::build(&args),
         Command::Sign(args) => local::sign(&args, start()),
         Command::Signed { repository, output } => local::signed(&repository, output),
-        Command::Publish(_) | Command::PullBack(_) | Command::List { .. } => panic!("asks a server"),
+        Command::Resign(args) => local::resign(&args, start()),
+        Command::RotateRoot(args) => local::rotate_root(&args, start()),
+        Command::Publish(_) | Command::PublishMetadata(_) | Command::PullBack(_) | Command::List { .. } => {
+            panic!("asks a server")
+        }
     })
 }
 
@@ -66,6 +70,15 @@ fn keys_build_sign_and_list() {
     assert_eq!(sign(&place("none.cab")), exit(4));
     assert_eq!(run_local(&["signed", "--repository", &repository]), exit(0));
     assert_eq!(run_local(&["signed", "--repository", &from]), exit(4));
+    let own = ["--keys", keys.as_str(), "--repository", repository.as_str()];
+    let with = |verb: &'static str, more: &[&'static str]| run_local(&[&[verb], &own[..], more].concat());
+    assert_eq!(with("resign", &[]), exit(0));
+    assert_eq!(with("rotate-root", &[]), exit(0));
+    assert_eq!(with("rotate-root", &["--replace", "root-2", "--replace", "online"]), exit(0));
+    assert_eq!(with("rotate-root", &["--replace", "root-9"]), exit(4));
+    assert_eq!(with("resign", &[]), exit(0), "with the key that is new");
+    fs::write(format!("{keys}/online.next.pem"), "").unwrap();
+    assert_eq!(with("resign", &[]), exit(3), "a rotation that was cut off comes first");
 }
 
 #[test]

@@ -130,8 +130,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         title: "Signed metadata expires soon",
         trigger: "A document of the image or the director repository expires soon.",
         description: "When it has expired, hosts refuse every update until it is signed anew.",
-        remediation: &["Sign the document anew; the reason names it."],
-        commands: &["watchpost release --help"],
+        remediation: &["Sign the document anew; the trust clock names it and the command."],
+        commands: &["watchpost trust show"],
         measured: Measured::By("the earliest expiry in the trust chain"),
         ..USUAL
     },
@@ -143,8 +143,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         severity: Severity::High,
         trigger: "A document of the image or the director repository has expired.",
         description: "Hosts refuse every update until it is signed anew.",
-        remediation: &["Sign the document anew; the reason names it."],
-        commands: &["watchpost release --help"],
+        remediation: &["Sign the document anew; the trust clock names it and the command."],
+        commands: &["watchpost trust show"],
         measured: Measured::By("the earliest expiry in the trust chain"),
         ..USUAL
     },

@@ -20,6 +20,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod trust;
 
 use axum::Router;
 
@@ -69,6 +70,7 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .get("/audit", Action::ReadAudit, audit::list)
         .get("/events", Action::ReadFleet, events::stream)
         .get("/status", Action::ReadFleet, status::show)
+        .get("/trust", Action::ReadFleet, trust::list)
         .get("/access-key", Action::ReadAccessKey, status::access_key)
         .get("/tokens", Action::ManageTokens, tokens::list)
         .post("/tokens", Action::ManageTokens, tokens::create)

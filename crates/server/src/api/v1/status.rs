@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
-use watchpost_core::own_health::{Expiry, Finding, Trouble};
+use watchpost_core::own_health::{Finding, Trouble};
+use watchpost_core::trust::Dated;
 
 use crate::api::problem::Problem;
 use crate::app::own_health::OwnHealthView;
@@ -27,8 +28,8 @@ pub(super) async fn show(State(web): State<Web>) -> Json<Value> {
     }))
 }
 
-fn write_expiry(expiry: &Expiry) -> Value {
-    json!({ "name": expiry.name, "expirationDateTime": expiry.at })
+fn write_expiry(dated: &Dated) -> Value {
+    json!({ "name": dated.subject.name(), "expirationDateTime": dated.at })
 }
 
 fn write_own(own: &OwnHealthView) -> Value {

@@ -25,7 +25,7 @@ async fn every_route_lets_in_exactly_whom_it_should() {
     let server = house.start().await;
     let app = server.app();
     let (_, routes) = router(Web { app: app.clone(), is_secure: false });
-    assert_eq!(routes.len(), 42);
+    assert_eq!(routes.len(), 44);
     let console = Principal::console();
     let mut callers = vec![("nobody".to_owned(), String::new(), None)];
     callers.push(("stranger".to_owned(), "Authorization: Bearer wp_nope\r\n".to_owned(), None));
@@ -55,6 +55,27 @@ async fn every_route_lets_in_exactly_whom_it_should() {
             assert!(is_right, "{} {} as {name}: {}", route.method, route.path, answer.status);
         }
     }
+}
+
+#[tokio::test]
+async fn the_trust_clock_has_every_part_and_what_ends_first_at_the_front() {
+    let mut house = House::new().await;
+    let server = house.start().await;
+    assert_eq!(house.publish(&server, A).await.status, StatusCode::CREATED);
+    server.app().look_at_oneself(true).await.unwrap();
+    let answer = house.call(&server, Method::GET, "/api/v1/trust", b"").await;
+    let clock: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let all = clock["value"].as_array().unwrap();
+    let repositories = ["root", "targets", "snapshot", "timestamp"];
+    for (repository, role) in ["image", "director"].iter().flat_map(|of| repositories.map(|role| (of, role))) {
+        assert_eq!(all.iter().filter(|row| row["repository"] == *repository && row["role"] == role).count(), 1);
+    }
+    assert_eq!((all.len(), &all[8]["name"], &all[8]["repository"]), (9, &json!("gateway certificate"), &json!(null)));
+    assert_eq!((&all[0]["daysLeft"], &all[0]["state"]), (&json!(7), &json!("fine")));
+    let root = all.iter().find(|row| row["name"] == "image repository, root").unwrap();
+    assert_eq!((&root["version"], &root["threshold"], &root["keys"]), (&json!(1), &json!(3), &json!(5)));
+    assert_eq!((&root["renewedBy"], &root["daysLeft"]), (&json!("releaseAuthor"), &json!(365)));
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]
