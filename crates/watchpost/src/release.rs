@@ -47,7 +47,6 @@ enum Command {
     /// Takes a release out of the offer: it is handed to nobody any more.
     #[command(after_help = "Example:\n  watchpost release pull-back 2.255.1.0 --reason \"it loses packets\"")]
     PullBack(PullBack),
-    Publish(Publish),
     /// Signs anew what expires: snapshot and timestamp always, targets in the last 90 days of their year.
     #[command(after_help = "Example:\n  watchpost release resign --keys ~/release-keys --repository ./repository\n  \
         watchpost release publish-metadata --repository ./repository")]
