@@ -20,8 +20,9 @@ async fn a_sensor_without_rights_watches_and_is_cleared() -> anyhow::Result<()> 
     std::fs::write(&log, "")?;
     let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--sensor-user", "nobody"];
     site.set_up_host("DC01", &[&facts[..], &["--audit-log", &log]].concat())?;
-    let is_cleared = |row: &serde_json::Value| row["deploymentStatus"] == "upToDate";
-    site.until("sensors/DC01", "it is cleared", is_cleared).await?;
+    let runs =
+        |row: &serde_json::Value, version: &str| row["deploymentStatus"] == "upToDate" && row["version"] == version;
+    site.until("sensors/DC01", "it is cleared", |row| runs(row, "2.254.1.0")).await?;
     let status = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/status"));
     let pid = site.sensor_pid().context("no sensor runs")?;
     let found = status(pid)?;
@@ -33,7 +34,7 @@ async fn a_sensor_without_rights_watches_and_is_cleared() -> anyhow::Result<()> 
         (RAW_SOCKETS.into(), RAW_SOCKETS.into(), "1".into())
     );
     site.publish(&site.release("2.255.1.0")?)?;
-    let is_new = |row: &serde_json::Value| is_cleared(row) && row["version"] == "2.255.1.0";
+    let is_new = |row: &serde_json::Value| runs(row, "2.255.1.0");
     site.until("sensors/DC01", "the next release is cleared", is_new).await?;
     assert!(status(pid).is_err(), "the sensor before has ended");
     Ok(())

@@ -196,7 +196,7 @@ pub async fn play(seconds: u64) -> anyhow::Result<Value> {
         &["--type", "domainControllerIntegrated", "--domain", "corp.example", "--audit-log", &log],
     )?;
     host.takes(site.start_guarded_host()?)?;
-    let watches = |row: &Value| row["deploymentStatus"] == "upToDate";
+    let watches = |row: &Value| row["deploymentStatus"] == "upToDate" && row["version"] == VERSION;
     let row = site.until("sensors/DC01", "it is installed and watches", watches).await?;
     site.hold(true);
     let is_over = Arc::new(AtomicBool::new(false));
