@@ -269,7 +269,7 @@ fn who_cannot_fetch_its_rules_gives_way_to_who_waits() {
     world.fleet.get_mut(&stuck).unwrap().report.rules.failed = Some(failure);
     world.everybody_checks_in();
     // It is asked to stay as it is, and waited for until it surely has heard so.
-    assert!(world.loading.get(&stuck).is_none());
+    assert!(!world.loading.contains_key(&stuck));
     for _ in 0..4 {
         world.loading.remove(&stuck);
         world.everybody_checks_in();

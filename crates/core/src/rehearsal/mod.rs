@@ -18,6 +18,8 @@ mod script;
 mod simulation;
 
 #[cfg(test)]
+mod plan_is_what_runs;
+#[cfg(test)]
 mod tests;
 
 pub use live::{LIVE_HORIZON, LIVE_UPDATE_TAKES, LiveFleet};

@@ -5,16 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::catalogue::{Catalogue, Release, ReleaseKind};
+use crate::id::{SensorId, WorkspaceId};
+use crate::policy::Policy;
+use crate::rehearsal::{LIVE_UPDATE_TAKES, LiveFleet, RolloutPlan, plan};
+use crate::rollout::{Fleet, Planner, What};
+use crate::sensor::{Context, Sensor, SensorKind};
+use crate::sync::{DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use crate::time::Timestamp;
+use crate::version::Version;
 use proptest::prelude::*;
-use watchpost_core::catalogue::{Catalogue, Release, ReleaseKind};
-use watchpost_core::id::{SensorId, WorkspaceId};
-use watchpost_core::policy::Policy;
-use watchpost_core::rehearsal::{LIVE_UPDATE_TAKES, LiveFleet, RolloutPlan, plan};
-use watchpost_core::rollout::{Fleet, Planner, What};
-use watchpost_core::sensor::{Context, Sensor, SensorKind};
-use watchpost_core::sync::{DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
-use watchpost_core::time::Timestamp;
-use watchpost_core::version::Version;
 
 /// 2026-01-05T00:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_767_571_200_000);
