@@ -90,19 +90,23 @@ async fn expired_metadata_stops_updates_and_nothing_else_until_it_is_signed_anew
     site.bring_up_host().unwrap();
     site.until("sensors/DC01", "release A", runs(A)).await.unwrap();
 
-    // The author has signed a year less some seconds ago, and B comes out in these seconds, while the host is away.
-    site.kill_host().unwrap();
+    // The author has signed a year less some seconds ago, and B comes out in these seconds, while the host waits for its
+    // ring to open.
+    let (status, answer) = site.patch("sensors/DC01", &json!({ "delayedUpdate": true })).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
     site.hold(true);
     let (package, own) = (site.release(B).unwrap(), own(&site));
     let resign = [&["release", "resign"], &own.each_ref().map(String::as_str)[..]].concat();
     let ends_at = site.now() + Duration::from_secs(40);
     site.watchpost_at(ends_at - YEAR, &resign).unwrap();
     site.publish(&package).unwrap();
-    site.passes(ends_at.since(site.now()) + Duration::from_secs(1)).await;
+    site.passes(ends_at.since(site.now()) + Duration::from_secs(5)).await;
     site.hold(false);
 
-    // The host comes back: it watches, checks in and takes settings; the update waits, and says for what.
-    site.start_host().unwrap();
+    // Its turn has come: it watches, checks in and takes settings; the update waits, and says for what.
+    let change = json!({ "delayedUpdate": false, "settings": { "description": "while expired" } });
+    let (status, answer) = site.patch("sensors/DC01", &change).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
     let waits = |sensor: &Value| sensor.to_string().contains("trustExpired") && word(sensor, "version") == A;
     let sensor = site.until("sensors/DC01", "why it waits", waits).await.unwrap();
     let is_open = |issues: &Value| issues["value"].as_array().is_some_and(|issues| !issues.is_empty());
@@ -115,9 +119,6 @@ async fn expired_metadata_stops_updates_and_nothing_else_until_it_is_signed_anew
     append_event(&site);
     let more = |sensor: &Value| sensor["alertCount"].as_u64() == Some(before + 1);
     site.until("sensors/DC01", "the alert", more).await.unwrap();
-    let settings = json!({ "settings": { "description": "while expired" } });
-    let (status, answer) = site.patch("sensors/DC01", &settings).await.unwrap();
-    assert_eq!(status, 200, "{answer}");
     let in_effect = |sensor: &Value| {
         let settings = &sensor["settings"];
         settings["description"] == "while expired" && settings["generation"] == settings["generationInEffect"]

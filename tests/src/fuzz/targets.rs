@@ -20,13 +20,15 @@ use crate::tools;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_571_200_000);
 
+/// Reads an input; whether it took it.
+type Feed = Box<dyn Fn(&[u8]) -> bool>;
+
 /// Something that reads bytes of a stranger.
 pub(super) struct Target {
     pub(super) name: &'static str,
     /// Good inputs, from which all others come.
     pub(super) seeds: Vec<Vec<u8>>,
-    /// Reads an input; whether it took it.
-    pub(super) feed: Box<dyn Fn(&[u8]) -> bool>,
+    pub(super) feed: Feed,
 }
 
 /// All of them. `scratch` is a folder to work in.

@@ -27,7 +27,8 @@ impl Site {
     /// When the command fails, or the control plane does not come back.
     pub async fn at_the_console(&mut self, words: &[&str]) -> anyhow::Result<String> {
         let mut server = self.processes.remove(0);
-        server.kill()?;
+        // One that has ended already is waited for all the same.
+        let _ = server.kill();
         server.wait()?;
         self.waits_for_nothing(SERVER_PARTY)?;
         let mut command = Command::new(binary("watchpost")?);
