@@ -20,8 +20,9 @@ async fn a_sensor_without_rights_watches_and_is_cleared() -> anyhow::Result<()> 
     std::fs::write(&log, "")?;
     let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--sensor-user", "nobody"];
     site.set_up_host("DC01", &[&facts[..], &["--audit-log", &log]].concat())?;
-    let runs =
-        |row: &serde_json::Value, version: &str| row["deploymentStatus"] == "upToDate" && row["version"] == version;
+    let runs = |row: &serde_json::Value, version: &str| {
+        row["deploymentStatus"] == "upToDate" && row["serviceStatus"] == "running" && row["version"] == version
+    };
     site.until("sensors/DC01", "it is cleared", |row| runs(row, "2.254.1.0")).await?;
     let status = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/status"));
     let pid = site.sensor_pid().context("no sensor runs")?;

@@ -96,7 +96,12 @@ impl Keyring {
             (Some(_) | None, [cur, rest @ ..]) => {
                 Slots { cur: *cur, next: rest.first().copied(), prev: rest.get(1).copied() }
             }
-            (Some(_) | None, []) => return trouble.map_or(Ok(None), Err),
+            // A first one that cannot be read has no name by which the record would lead there; it is damage all the
+            // same, and no reason to make another one.
+            (Some(_) | None, []) => {
+                let trouble = trouble.or_else(|| read_folder(&self.folder.join(FIRST)).err());
+                return trouble.map_or(Ok(None), Err);
+            }
         };
         Ok(Some(Held { slots, identities }))
     }

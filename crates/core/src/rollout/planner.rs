@@ -162,6 +162,10 @@ impl Planner {
     }
 
     fn complete(&mut self, fleet: &Fleet, context: &Context<'_>, wake: &mut Wake) {
+        // Whoever is passed over meanwhile is still to come: nothing is completed by that.
+        if self.is_trust_expired {
+            return;
+        }
         let open: Vec<Version> = self
             .rollouts
             .values()

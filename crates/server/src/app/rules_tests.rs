@@ -146,7 +146,8 @@ async fn a_covered_zone_loads_one_after_another_and_no_update_starts_meanwhile()
     house.publish(&server, A).await;
     house.host(&app, 1, false, A).await;
     // Turns are taken in the order of enrolment.
-    house.clock.set(T0 + Duration::from_millis(1));
+    let now = T0 + Duration::from_millis(1);
+    house.clock.set(now);
     house.host(&app, 2, false, A).await;
     app.plan().await.unwrap();
     let set = json!({ "settings": { "coverage": { "hq/core": 1 } } });
@@ -162,9 +163,9 @@ async fn a_covered_zone_loads_one_after_another_and_no_update_starts_meanwhile()
     assert!(shown["why"]["rulesStatus"]["reason"].as_str().unwrap().contains("hq/core can spare nobody"));
     house.publish(&server, crate::testing::B).await;
     app.plan().await.unwrap();
-    let in_flight = |app: &App| app.rollout_view(crate::testing::B, T0).unwrap().summary.in_flight;
+    let in_flight = |app: &App| app.rollout_view(crate::testing::B, now).unwrap().summary.in_flight;
     assert_eq!(in_flight(&app), 1, "who is away for its rules may as well be updated");
-    let waits = app.sensor("DC02", T0).unwrap().0.waiting_for;
+    let waits = app.sensor("DC02", now).unwrap().0.waiting_for;
     assert_eq!(waits.as_deref(), Some("DC01 to be cleared"));
     assert_eq!(offered(&app, 2, none).await, None, "while the other one loads and is updated");
 }

@@ -450,10 +450,10 @@ fn every_type_that_is_said_to_come_through_the_door_names_a_field_of_it() {
 #[test]
 fn a_certificate_that_was_not_renewed_is_told_from_less_than_21_days_before_its_end() {
     const DAY: i64 = 86_400;
-    let mut seen = sensor(DC, V2, &Value::Null, 700 * DAY);
+    let mut seen = sensor(DC, V2, &json!({}), 700 * DAY);
     seen.certificate = Certificate { expires_at: Some(after(730 * DAY)), ordered_at: None };
     let mut open_at = |seconds: i64| {
-        say(&mut seen, V2, &Value::Null, seconds);
+        say(&mut seen, V2, &json!({}), seconds);
         open(&mut seen, seconds)
     };
     assert!(open_at(709 * DAY).is_empty(), "21 days are not less than 21 days");
