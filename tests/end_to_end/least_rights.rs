@@ -15,6 +15,7 @@ async fn a_sensor_without_rights_watches_and_is_cleared() -> anyhow::Result<()> 
         return Ok(());
     }
     let mut site = Site::found(DISK, DISK).await?;
+    site.share_clock()?;
     site.publish(&site.release("2.254.1.0")?)?;
     let log = site.path("audit.jsonl");
     std::fs::write(&log, "")?;
