@@ -17,7 +17,9 @@ const FAKETIME: &str = "/usr/bin/faketime";
 fn at(time: &[&str], program: &str) -> anyhow::Result<Command> {
     anyhow::ensure!(Path::new(FAKETIME).exists(), "faketime is missing: apt-get install faketime");
     let mut command = Command::new(FAKETIME);
-    command.arg("--exclude-monotonic").args(time).arg(binary(program)?).env("TZ", "UTC");
+    // It starts the program as a child of its own, which has to end with it.
+    command.arg("--exclude-monotonic").args(time).args(["setpriv", "--pdeathsig", "KILL"]);
+    command.arg(binary(program)?).env("TZ", "UTC");
     Ok(command)
 }
 
