@@ -1,9 +1,7 @@
 //! A disk that is really full, on the host and on the server: a typed reason, what ran still runs, nothing is lost.
 
-use std::io::Write as _;
-
 use serde_json::Value;
-use watchpost_tests::demo::{version_on_disk, word};
+use watchpost_tests::demo::{runs, version_on_disk, word};
 use watchpost_tests::site::{Ballast, Site, has_own_mounts};
 
 const A: &str = "2.254.1.0";
@@ -14,25 +12,12 @@ const C: &str = "2.256.1.0";
 const HOST_MIB: u32 = 256;
 const SERVER_MIB: u32 = 96;
 
-fn runs(version: &'static str) -> impl Fn(&Value) -> bool {
-    move |sensor| word(sensor, "version") == version && word(sensor, "deploymentStatus") == "upToDate"
-}
-
 async fn site_on_release_a() -> Site {
     let mut site = Site::found(SERVER_MIB, HOST_MIB).await.unwrap();
     site.publish(&site.release(A).unwrap()).unwrap();
     site.bring_up_host().unwrap();
     site.until("sensors/DC01", "release A", runs(A)).await.unwrap();
     site
-}
-
-/// A password reset as Samba writes it; `mark` makes it one of its own.
-fn append_event(site: &Site, mark: &str) {
-    let sample = watchpost_tests::tools::checkout().join("content/samples/samba-audit.jsonl");
-    let sample = std::fs::read_to_string(sample).unwrap();
-    let reset = sample.lines().find(|line| line.contains("\"eventId\": 4724")).expect("the sample has one");
-    let mut log = std::fs::OpenOptions::new().append(true).open(site.path("audit.jsonl")).unwrap();
-    writeln!(log, "{}", reset.replace("\"transactionId\": \"", &format!("\"transactionId\": \"{mark}"))).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +40,7 @@ async fn a_host_whose_disk_is_full_keeps_what_it_runs_says_why_and_updates_once_
 
     // What happens meanwhile is not lost: the alert is raised as soon as it can be kept.
     let before = site.get("sensors/DC01").await.unwrap()["alertCount"].as_u64().unwrap();
-    append_event(&site, "during");
+    site.append_event("during").unwrap();
     drop(ballast);
     let more = |sensor: &Value| sensor["alertCount"].as_u64() == Some(before + 1);
     site.until("sensors/DC01", "the alert", more).await.unwrap();
@@ -86,7 +71,7 @@ async fn tell_until_refused(site: &Site, before: u64) -> (u64, u64) {
     const AT_MOST: u64 = 50;
     let is_refused = || site.host_log().contains("could not save the check-in");
     for happened in 1..=AT_MOST {
-        append_event(site, &format!("during{happened}"));
+        site.append_event(&format!("during{happened}")).unwrap();
         let told = |sensor: &Value| is_refused() || sensor["alertCount"].as_u64() == Some(before + happened);
         let sensor = site.until("sensors/DC01", "a word of what happened", told).await.unwrap();
         if is_refused() {

@@ -1,10 +1,9 @@
 //! The chain of trust on real processes: keys change hands, metadata expires, clocks are wrong, and no sensor minds.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use watchpost_tests::demo::{version_on_disk, word};
+use watchpost_tests::demo::{runs, version_on_disk, word};
 use watchpost_tests::site::{Site, has_own_mounts};
 
 const A: &str = "2.254.1.0";
@@ -14,10 +13,6 @@ const HOST_MIB: u32 = 256;
 const SERVER_MIB: u32 = 96;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn runs(version: &'static str) -> impl Fn(&Value) -> bool {
-    move |sensor| word(sensor, "version") == version && word(sensor, "deploymentStatus") == "upToDate"
-}
 
 fn own(site: &Site) -> [String; 4] {
     ["--keys".to_owned(), site.path("keys"), "--repository".to_owned(), site.path("author")]
@@ -70,15 +65,6 @@ async fn a_host_follows_rotated_roots_of_both_repositories_also_after_two_that_i
     assert_eq!(word(part(&clock, "image repository, root"), "remedy"), "watchpost release rotate-root");
 }
 
-/// A password reset as Samba writes it.
-fn append_event(site: &Site) {
-    let sample = watchpost_tests::tools::checkout().join("content/samples/samba-audit.jsonl");
-    let sample = std::fs::read_to_string(sample).unwrap();
-    let reset = sample.lines().find(|line| line.contains("\"eventId\": 4724")).expect("the sample has one");
-    let mut log = std::fs::OpenOptions::new().append(true).open(site.path("audit.jsonl")).unwrap();
-    writeln!(log, "{}", reset.replace("\"transactionId\": \"", "\"transactionId\": \"while-expired")).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_metadata_stops_updates_and_nothing_else_until_it_is_signed_anew() {
     let name = "trust::expired_metadata_stops_updates_and_nothing_else_until_it_is_signed_anew";
@@ -116,7 +102,7 @@ async fn expired_metadata_stops_updates_and_nothing_else_until_it_is_signed_anew
     assert_eq!(word(part(&clock, "image repository, timestamp"), "renewedBy"), "releaseAuthor");
     let before = sensor["alertCount"].as_u64().unwrap();
     let pid = site.sensor_pid().unwrap();
-    append_event(&site);
+    site.append_event("while-expired").unwrap();
     let more = |sensor: &Value| sensor["alertCount"].as_u64() == Some(before + 1);
     site.until("sensors/DC01", "the alert", more).await.unwrap();
     let in_effect = |sensor: &Value| {
@@ -145,7 +131,7 @@ async fn a_host_is_off_by(offset: &str, test: &str) {
     site.hold(true);
     site.bring_up_host_off_by(offset, "DC01").unwrap();
     site.until("sensors/DC01", "release A", runs(A)).await.unwrap();
-    append_event(&site);
+    site.append_event("while-expired").unwrap();
     site.until("sensors/DC01", "an alert", |sensor| sensor["alertCount"].as_u64() >= Some(1)).await.unwrap();
     site.publish(&site.release(B).unwrap()).unwrap();
     let sensor = site.until("sensors/DC01", "release B", runs(B)).await.unwrap();

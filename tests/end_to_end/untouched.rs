@@ -2,8 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-use watchpost_tests::demo::{version_on_disk, word};
+use watchpost_tests::demo::{runs, version_on_disk};
 use watchpost_tests::site::{Site, has_own_mounts};
 
 const A: &str = "2.254.1.0";
@@ -21,9 +20,6 @@ async fn a_minor_update_changes_nothing_outside_its_own_folders_and_does_not_min
     let walls = site.wall_in().unwrap();
     walls.put(PENDING, "*** System restart required ***\n").unwrap();
     let mut watched = Command::new("tail").args(["-f", "/dev/null"]).stdin(Stdio::null()).spawn().unwrap();
-    let runs = |version: &'static str| {
-        move |sensor: &Value| word(sensor, "version") == version && word(sensor, "deploymentStatus") == "upToDate"
-    };
     site.publish(&site.release(A).unwrap()).unwrap();
     site.bring_up_host().unwrap();
     site.until("sensors/DC01", "release A", runs(A)).await.unwrap();

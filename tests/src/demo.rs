@@ -127,6 +127,11 @@ pub fn word<'a>(row: &'a Value, field: &str) -> &'a str {
     row[field].as_str().unwrap_or_default()
 }
 
+/// Whether a sensor's row says that it runs `version` and has nothing before it.
+pub fn runs(version: &'static str) -> impl Fn(&Value) -> bool {
+    move |sensor| word(sensor, "version") == version && word(sensor, "deploymentStatus") == "upToDate"
+}
+
 /// What one host folder says for itself: the version `current` points at, after every file of it was checked
 /// against the manifest it came with.
 ///

@@ -108,8 +108,7 @@ pub enum CheckError {
 pub async fn check(root: &Path, clock: &Clock, timeouts: Timeouts) -> Result<Finding, CheckError> {
     let config = HostConfig::read(root)?;
     let held = Keyring::of_host(root).open()?.ok_or(CheckError::NotEnrolled)?;
-    let mut server_key = [0; 32];
-    hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| CheckError::Hash)?;
+    let server_key = config.server_key().ok_or(CheckError::Hash)?;
     let proxy = proxy_of(root, &config)?;
     let shown = proxy.as_ref().map(ToString::to_string);
     let client = Client::through(proxy, &config.server, server_key, held.cur()?, timeouts)?;

@@ -95,6 +95,13 @@ impl HostConfig {
         root.join("etc").join("updater.json")
     }
 
+    /// The hash of the server's key; `None`: the settings name none that is whole.
+    #[must_use]
+    pub fn server_key(&self) -> Option<[u8; 32]> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(&self.server_key_sha256, &mut key).ok().map(|()| key)
+    }
+
     /// Reads the settings of the host folder `root`.
     ///
     /// # Errors

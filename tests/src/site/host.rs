@@ -1,5 +1,7 @@
 //! What a test does to the host's own process: it is stopped where it stands, ended, and started again.
 
+use std::io::Write as _;
+
 use anyhow::Context as _;
 use rustix::process::Signal;
 use watchpost_agent::host_config::HostConfig;
@@ -119,6 +121,19 @@ impl Site {
         let mut share = std::process::Command::new("chmod");
         tools::run(share.args(["-R", "a+rwX"]).arg(self.dir.path().join("clock")), "apt-get install coreutils")?;
         Ok(())
+    }
+
+    /// Writes a password reset into the audit log as Samba does; `mark` makes it one of its own.
+    ///
+    /// # Errors
+    /// When the sample or the log cannot be used.
+    pub fn append_event(&self, mark: &str) -> anyhow::Result<()> {
+        let sample = std::fs::read_to_string(tools::checkout().join("content/samples/samba-audit.jsonl"))?;
+        let reset =
+            sample.lines().find(|line| line.contains("\"eventId\": 4724")).context("the sample has no reset")?;
+        let mut log = std::fs::OpenOptions::new().append(true).open(self.path("audit.jsonl"))?;
+        let marked = reset.replace("\"transactionId\": \"", &format!("\"transactionId\": \"{mark}"));
+        Ok(writeln!(log, "{marked}")?)
     }
 
     /// The gateway's port.

@@ -101,8 +101,7 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     };
     let keyring = Keyring::of_host(&options.root);
     let held = keyring.open()?.ok_or(ServiceError::NotEnrolled)?;
-    let mut server_key = [0; 32];
-    hex::decode_to_slice(&config.server_key_sha256, &mut server_key).map_err(|_| ServiceError::Hash("server key"))?;
+    let server_key = config.server_key().ok_or(ServiceError::Hash("server key"))?;
     let director_root: Sha256Hex =
         config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
     let launch = Launch::of(&config)?;
