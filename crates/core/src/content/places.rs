@@ -111,7 +111,8 @@ impl RulePlaces {
                 let has_left = !is_loading && sensor.last_contact.is_some_and(|at| at >= settles);
                 (!has_left).then_some(Place::Leaving { since })
             }
-            None => (is_loading || (wants && !is_known)).then_some(leaving),
+            // Whoever was offered anything before a restart may be at it, also at what has been pulled back since.
+            None => (is_loading || (!is_known && board.packages().next().is_some())).then_some(leaving),
         }
     }
 

@@ -248,6 +248,30 @@ fn in_a_covered_zone_one_after_another_loads_new_rules_and_all_get_them() {
 }
 
 #[test]
+fn who_began_with_rules_that_were_pulled_back_before_a_restart_is_waited_for() {
+    let mut world = World::new(2, 1);
+    world.look();
+    world.publish_release();
+    world.everybody_checks_in();
+    world.publish_rules();
+    world.look();
+    world.finish_update(SensorId::from_parts(START, 0), false);
+    assert_eq!(world.loading.len(), 1, "{:?}", world.places);
+    let mut pulled_back = world.board.newest().cloned().unwrap();
+    pulled_back.pulled_back_at = Some(world.now);
+    world.board.insert(pulled_back);
+    world.places = RulePlaces::default();
+    world.look();
+    assert!(world.watching() >= 1, "{:?}", world.places);
+    // Nobody is at anything any more once all have said so: then updates go on.
+    world.loading.clear();
+    for _ in 0..4 {
+        world.everybody_checks_in();
+    }
+    assert!(world.places.away().is_empty(), "{:?}", world.places);
+}
+
+#[test]
 fn a_zone_without_coverage_loads_at_once_as_before() {
     let mut world = World::new(3, 2);
     world.policy.rollout.coverage.clear();
