@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::release::ReleaseKind;
+use crate::restart::RestartNeed;
 use crate::sync::TargetRef;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -25,6 +26,9 @@ pub struct Release {
     pub pulled_back_at: Option<Timestamp>,
     /// The oldest version that may be updated to it directly; `None`: any.
     pub minimum_base: Option<Version>,
+    /// The restart that it needs.
+    #[serde(default)]
+    pub restart: RestartNeed,
     /// Its package; `None` for history that cannot be handed out.
     pub target: Option<TargetRef>,
 }
@@ -120,6 +124,7 @@ mod tests {
             published_at: Timestamp::from_millis(published),
             pulled_back_at: None,
             minimum_base: None,
+            restart: RestartNeed::None,
             target: None,
         }
     }

@@ -17,6 +17,7 @@ pub mod own_health;
 pub mod policy;
 pub mod rehearsal;
 pub mod release;
+pub mod restart;
 pub mod rollout;
 pub mod sensor;
 pub mod settings;

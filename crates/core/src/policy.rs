@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::health::systems::{SYSTEMS, SystemSupport};
+use crate::restart::RestartSwitch;
 
 mod resources;
 
@@ -130,8 +131,10 @@ pub struct RolloutPolicy {
     pub coverage: BTreeMap<String, u32>,
     /// Releases behind from which a sensor is Outdated (S: “at least three versions behind”).
     pub outdated_from: u32,
-    /// Whether hosts may be restarted for a major package; off: staged, waiting for restart (S, P).
-    pub restart_for_major: bool,
+    /// Whether more than the sensor may be restarted for a major package; off: staged, waiting for restart (S, P).
+    pub restart_for_major: RestartSwitch,
+    /// A host that restarts for an update is given so much more time, to switch and to be heard of again (P: 30 min).
+    pub restart_takes: Duration,
 }
 
 impl Default for RolloutPolicy {
@@ -148,7 +151,8 @@ impl Default for RolloutPolicy {
             failure_budget: FailureBudget { share: 200, at_least: 1 },
             coverage: BTreeMap::new(),
             outdated_from: 3,
-            restart_for_major: false,
+            restart_for_major: RestartSwitch::Off,
+            restart_takes: minutes(30),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::restart::RestartNeed;
 use crate::version::Version;
 
 /// Longest release notes, in bytes.
@@ -63,6 +64,9 @@ pub struct ReleaseManifest {
     /// What it needs of a host.
     #[serde(default)]
     pub needs: Needs,
+    /// The restart that it needs, which a major release alone may ask for. Only written where there is one.
+    #[serde(default, skip_serializing_if = "is_no_restart")]
+    pub restart: RestartNeed,
 }
 
 /// The custom fields of a release's TUF target. Both repositories must carry the same ones.
@@ -106,6 +110,9 @@ pub enum ReleaseError {
     /// An absurd demand on the host.
     #[error("needs.fileDescriptors is {0}, more than the {MAX_FILE_DESCRIPTORS} allowed")]
     FileDescriptors(u32),
+    /// A release that is not major wants a restart.
+    #[error("restart is “{}” and kind is not “major”: only a major release may ask for a restart", .0.word())]
+    Restart(RestartNeed),
     /// The oldest base is not older than the release.
     #[error("minimumBaseVersion {base} is not older than the release, {version}")]
     Base {
@@ -127,6 +134,11 @@ pub enum ReleaseError {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_zero(value: &u32) -> bool {
     *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_no_restart(need: &RestartNeed) -> bool {
+    !need.is_needed()
 }
 
 impl ReleaseManifest {
@@ -168,6 +180,9 @@ impl ReleaseManifest {
         }
         if self.needs.file_descriptors > MAX_FILE_DESCRIPTORS {
             return Err(ReleaseError::FileDescriptors(self.needs.file_descriptors));
+        }
+        if self.restart.is_needed() && self.kind != ReleaseKind::Major {
+            return Err(ReleaseError::Restart(self.restart));
         }
         match self.minimum_base_version {
             Some(base) if base >= self.version => Err(ReleaseError::Base { base, version: self.version }),
@@ -217,6 +232,11 @@ mod tests {
         assert_eq!(ReleaseManifest::from_slice(&with.to_vec()).unwrap(), with);
         let many = ReleaseManifest { suricata_rules_expected: MAX_RULES + 1, ..release.clone() };
         assert!(matches!(many.validate(), Err(ReleaseError::SuricataRules(100_001))));
+        let restarting = ReleaseManifest { restart: RestartNeed::Host, kind: ReleaseKind::Major, ..release.clone() };
+        assert_eq!(ReleaseManifest::from_slice(&restarting.to_vec()).unwrap(), restarting);
+        let minor = ReleaseManifest { kind: ReleaseKind::Minor, ..restarting };
+        assert!(matches!(minor.validate(), Err(ReleaseError::Restart(RestartNeed::Host))));
+        assert!(!String::from_utf8(release.to_vec()).unwrap().contains("restart"));
         let signed = release.signed(4);
         release.matches(&signed).unwrap();
         assert!(release.matches(&SignedRelease { version: Version::new(2, 255, 2, 0), ..signed }).is_err());

@@ -42,6 +42,16 @@ pub enum UpdateProgress {
         /// Share of the package that has arrived, 0 to 100.
         percent: u8,
     },
+    /// The package lies verified on the host and needs a restart that was not allowed yet; the old version watches.
+    Staged {
+        /// What is staged.
+        version: Version,
+    },
+    /// The host restarts more than the sensor, because the package needs it.
+    Restarting {
+        /// For what.
+        version: Version,
+    },
     /// The host runs the new version and waits for clearance.
     AwaitingClearance {
         /// What runs since the switch.
@@ -153,6 +163,9 @@ pub struct Desired {
     pub cleared: bool,
     /// An explicit order to try `version` again although it was reverted here before.
     pub retry: bool,
+    /// Whether the restart that `version` may need is allowed now; without it the release is staged and waits.
+    #[serde(default)]
+    pub may_restart: bool,
     /// Generation of the settings to have in effect.
     pub settings_generation: u64,
     /// The settings to have in effect.

@@ -9,6 +9,7 @@ use super::*;
 use crate::catalogue::{Catalogue, Release, ReleaseKind};
 use crate::id::{SensorId, WorkspaceId};
 use crate::policy::{Policy, RulesPolicy};
+use crate::restart::RestartNeed;
 use crate::rollout::{Fleet, Planner};
 use crate::sensor::{Context, Sensor, SensorKind, is_watching};
 use crate::sync::{DetectionProof, Report, ServiceState, UpdateProgress};
@@ -81,7 +82,15 @@ impl World {
     fn publish_release(&mut self) {
         let (kind, target) = (ReleaseKind::Minor, Some(target()));
         let (published_at, pulled_back_at, minimum_base) = (self.now, None, None);
-        let release = Release { version: NEW, kind, published_at, pulled_back_at, minimum_base, target };
+        let release = Release {
+            version: NEW,
+            kind,
+            published_at,
+            pulled_back_at,
+            minimum_base,
+            restart: RestartNeed::None,
+            target,
+        };
         if self.catalogue.insert(release) {
             self.planner.publish(NEW, self.now);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::scenario::{Behaviour, OnUpdate, SensorSpec, Window};
 use crate::facts::EngineKind;
+use crate::restart::RestartNeed;
 use crate::sync::{Desired, DetectionProof, EngineProof, Report, ServiceState, TargetRef, UpdateProgress};
 use crate::time::Timestamp;
 use crate::updater::{Command, Death, DiskView, Event, Failure, Machine, Policy, Record, Release, Running, recover};
@@ -37,6 +38,8 @@ pub(super) struct Host<'s> {
     is_on: bool,
     /// It says nothing any more, for good.
     is_mute: bool,
+    /// The restart that the package in hand declares.
+    restarts: BTreeMap<Version, RestartNeed>,
     /// Versions switched to since anybody asked.
     switched: Vec<Version>,
     /// What a copy of a living host says beside what its updater knows.
@@ -97,6 +100,7 @@ impl<'s> Host<'s> {
             arriving: Vec::new(),
             is_on: true,
             is_mute: false,
+            restarts: BTreeMap::new(),
             switched: Vec::new(),
             said: None,
         };
@@ -145,7 +149,8 @@ impl<'s> Host<'s> {
             let due: Vec<(Timestamp, Release)> = due;
             for (_, release) in due {
                 self.disk.versions.insert(release);
-                self.tell(Event::Prepared(release), now);
+                let restart = self.restarts.get(&release.version).copied().unwrap_or_default();
+                self.tell(Event::Prepared { release, restart }, now);
             }
             self.tell(Event::Tick, now);
         }
@@ -197,8 +202,11 @@ impl<'s> Host<'s> {
         kinds.map(|kind| (*kind, EngineProof { detected_at, rules_loaded, rules_failed })).collect()
     }
 
-    /// What the control plane answers.
-    pub(super) fn answered(&mut self, desired: Desired, now: Timestamp) {
+    /// What the control plane answers, and the restart that the package which it names declares.
+    pub(super) fn answered(&mut self, desired: Desired, restart: RestartNeed, now: Timestamp) {
+        if let Some(version) = desired.version.filter(|_| restart.is_needed()) {
+            self.restarts.insert(version, restart);
+        }
         self.tell(Event::DesiredReceived(desired), now);
     }
 
@@ -264,6 +272,7 @@ impl<'s> Host<'s> {
                 }
                 Some(Event::Switched(release))
             }
+            Command::Restart(_) => Some(Event::Restarted),
             Command::StartSensor(release) => Some(self.start_sensor(release)),
             Command::StopSensor => {
                 self.disk.running = Running::Nothing;

@@ -7,6 +7,7 @@ use super::scenario::{History, ReleaseSpec, Scenario};
 use crate::catalogue::{Catalogue, Release};
 use crate::policy::Policy;
 use crate::release::ReleaseKind;
+use crate::restart::RestartNeed;
 use crate::time::Timestamp;
 use crate::version::Version;
 
@@ -32,6 +33,7 @@ pub(super) fn policy(scenario: &Scenario) -> Policy {
         policy.rollout.failure_budget.at_least = at_least;
     }
     policy.rollout.coverage = said.coverage.iter().map(|zone| (zone.zone.clone(), zone.keep_watching)).collect();
+    policy.rollout.restart_for_major = said.restart_for_major;
     policy.rollout.expected_step = expected_step(scenario, policy.contact.check_in);
     policy
 }
@@ -69,9 +71,10 @@ pub(super) fn history(scenario: &Scenario) -> Catalogue {
 /// A release at the moment it is published.
 pub(super) fn published(spec: &ReleaseSpec, start: Timestamp) -> Release {
     let pulled_back_at = spec.pulled_back_at.map(|at| at.after(start));
-    release(spec.version, spec.kind, start + spec.at.0, pulled_back_at)
+    Release { restart: spec.restart, ..release(spec.version, spec.kind, start + spec.at.0, pulled_back_at) }
 }
 
 fn release(version: Version, kind: ReleaseKind, published_at: Timestamp, pulled_back_at: Option<Timestamp>) -> Release {
-    Release { version, kind, published_at, pulled_back_at, minimum_base: None, target: Some(target_of(version)) }
+    let (minimum_base, restart, target) = (None, RestartNeed::None, Some(target_of(version)));
+    Release { version, kind, published_at, pulled_back_at, minimum_base, restart, target }
 }

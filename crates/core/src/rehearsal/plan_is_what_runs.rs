@@ -9,6 +9,7 @@ use crate::catalogue::{Catalogue, Release, ReleaseKind};
 use crate::id::{SensorId, WorkspaceId};
 use crate::policy::Policy;
 use crate::rehearsal::{LIVE_UPDATE_TAKES, LiveFleet, RolloutPlan, plan};
+use crate::restart::RestartNeed;
 use crate::rollout::{Fleet, Planner, What};
 use crate::sensor::{Context, Sensor, SensorKind};
 use crate::sync::{DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
@@ -51,8 +52,8 @@ fn target(version: Version) -> TargetRef {
 }
 
 fn release(version: Version, published_at: Timestamp, minimum_base: Option<Version>) -> Release {
-    let (kind, target) = (ReleaseKind::Minor, Some(target(version)));
-    Release { version, kind, published_at, pulled_back_at: None, minimum_base, target }
+    let (kind, restart, target) = (ReleaseKind::Minor, RestartNeed::None, Some(target(version)));
+    Release { version, kind, published_at, pulled_back_at: None, minimum_base, restart, target }
 }
 
 fn sensor(number: u128, draft: Draft) -> Sensor {

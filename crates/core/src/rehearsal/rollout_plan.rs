@@ -199,6 +199,8 @@ fn steps(version: Version, before: &Fleet, outcome: &LiveOutcome) -> Vec<Step> {
             }
             What::Planned
             | What::Started
+            | What::Staging
+            | What::Staged
             | What::Switched
             | What::Cleared
             | What::Reverted { .. }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::check;
 use crate::release::ReleaseKind;
+use crate::restart::{RestartNeed, RestartSwitch};
 use crate::sensor::SensorKind;
 use crate::time::{Timestamp, parse_duration};
 use crate::version::Version;
@@ -110,6 +111,8 @@ pub(super) struct PolicySpec {
     pub(super) delayed_ring: Option<Span>,
     pub(super) max_in_flight: Option<u32>,
     pub(super) clearance_deadline: Option<Span>,
+    #[serde(default)]
+    pub(super) restart_for_major: RestartSwitch,
     #[serde(default)]
     pub(super) failure_budget: BudgetSpec,
     #[serde(default)]
@@ -223,6 +226,8 @@ pub(super) struct ReleaseSpec {
     pub(super) version: Version,
     #[serde(default)]
     pub(super) kind: ReleaseKind,
+    #[serde(default)]
+    pub(super) restart: RestartNeed,
     pub(super) pulled_back_at: Option<Moment>,
 }
 

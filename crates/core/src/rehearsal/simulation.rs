@@ -19,6 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::health;
 use crate::id::{SensorId, WorkspaceId};
 use crate::policy::Policy;
+use crate::restart::RestartNeed;
 use crate::rollout::{Event, Fleet, Planner};
 use crate::sensor::{Context, Sensor, SensorStatus, sensor_status};
 use crate::sync::{Desired, Report};
@@ -245,7 +246,9 @@ impl<'s> Simulation<'s> {
             if sensor.last_contact != Some(now) {
                 sensor.checked_in(report, now);
             }
-            member.host.answered(sensor.update.desired.clone(), now);
+            let desired = sensor.update.desired.clone();
+            let release = desired.version.and_then(|version| self.catalogue.get(version));
+            member.host.answered(desired, release.map_or(RestartNeed::None, |release| release.restart), now);
             self.wake_host(index, now);
         }
     }

@@ -24,6 +24,16 @@ pub enum ActionError {
         /// What was asked.
         action: &'static str,
     },
+    /// A restart for what is not staged.
+    #[error(
+        "{version} is not staged on {sensor}, so there is nothing to restart for: `watchpost rollouts show {version}` tells who waits"
+    )]
+    NotStaged {
+        /// Of what.
+        version: Version,
+        /// Where.
+        sensor: String,
+    },
     /// A retry of what did not fail.
     #[error("{version} has not failed on {sensor} and is not kept from it, so there is nothing to retry")]
     NothingToRetry {

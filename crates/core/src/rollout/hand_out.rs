@@ -6,7 +6,7 @@ use super::pace::RingPace;
 use super::planner::Planner;
 use super::record::{Flight, Skip};
 use super::standing::{SkipReason, Standing, watching_by_zone};
-use super::{Event, Fleet, Pace, Ring, RolloutState, Wake, What};
+use super::{Event, Fleet, Pace, Ring, RolloutState, Wake, What, restarts};
 use crate::id::SensorId;
 use crate::sensor::{Context, Sensor, is_watching};
 use crate::sync::UpdateProgress;
@@ -57,12 +57,16 @@ impl Planner {
             } else if is_unfinished(sensor) {
                 forget_skip(sensor, wake);
             } else if slots.has(place) {
-                if self.leaves_zone_short(sensor, &watching, context) {
+                // Who only stages goes on watching.
+                let stops_watching = restarts::may_restart(sensor, version, context);
+                if stops_watching && self.leaves_zone_short(sensor, &watching, context) {
                     skip(sensor, version, SkipReason::Coverage, context, wake);
                     continue;
                 }
                 slots.take(place);
-                self.uncount(sensor, &mut watching, context);
+                if stops_watching {
+                    self.uncount(sensor, &mut watching, context);
+                }
                 self.start_sensor(*id, sensor, place, context, wake);
             } else if !self.leaves_zone_short(sensor, &watching, context) {
                 // No slot is free. A zone that is short stays the reason why it is passed over.
@@ -83,9 +87,14 @@ impl Planner {
         let at = context.now;
         sensor.update.skip = None;
         sensor.update.failures.remove(&version);
+        let (restart, may_restart) =
+            (restarts::need(version, context.catalogue), restarts::may_restart(sensor, version, context));
         sensor.update.want(Some(version), false, context.catalogue);
-        let generation = sensor.update.desired.generation;
-        sensor.update.flight = Some(Flight { version, from, ring, generation, started_at: at, switched_at: None });
+        sensor.update.desired.may_restart = restart.is_needed() && may_restart;
+        sensor.update.staged.take_if(|staged| *staged != version);
+        let (generation, only_stages) = (sensor.update.desired.generation, !may_restart);
+        sensor.update.flight =
+            Some(Flight { version, from, ring, generation, started_at: at, switched_at: None, restart, only_stages });
         wake.sensors.insert(id);
         if let Some(rollout) = self.rollouts.get_mut(&version) {
             if rollout.state == RolloutState::Planned {
@@ -95,7 +104,8 @@ impl Planner {
             rollout.pace.entry(ring).or_default().begun = true;
             wake.rollouts.insert(version);
         }
-        wake.events.push(Event { at, sensor: Some(id), version, what: What::Started });
+        let what = if only_stages { What::Staging } else { What::Started };
+        wake.events.push(Event { at, sensor: Some(id), version, what });
     }
 
     /// The slots that are free now, after every ring that finished a step has taken its next pace.

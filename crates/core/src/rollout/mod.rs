@@ -9,6 +9,9 @@ mod hand_out;
 mod pace;
 mod planner;
 mod record;
+mod restarts;
+#[cfg(test)]
+mod restarts_tests;
 mod settings;
 mod settle;
 mod standing;
@@ -158,6 +161,10 @@ pub enum What {
     Planned,
     /// A sensor was handed the version; or the rollout's first one was.
     Started,
+    /// A sensor was told to stage the version, which needs a restart that is not allowed yet.
+    Staging,
+    /// It lies on the host and waits for the restart.
+    Staged,
     /// The host runs the version.
     Switched,
     /// The sensor has shown that it detects.
@@ -199,6 +206,8 @@ impl What {
         match self {
             Self::Planned => "planned",
             Self::Started => "started",
+            Self::Staging => "staging",
+            Self::Staged => "staged",
             Self::Switched => "switched",
             Self::Cleared => "cleared",
             Self::Reverted { .. } => "reverted",
@@ -222,6 +231,8 @@ impl What {
             | Self::Halted { reason } => Some(reason),
             Self::Planned
             | Self::Started
+            | Self::Staging
+            | Self::Staged
             | Self::Switched
             | Self::Cleared
             | Self::Paused

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::settle::{confirm, deadline, settle};
 use super::standing::{Standing, ring_in};
-use super::{Event, Fleet, Ring, Rollout, RolloutState, Wake, What};
+use super::{Event, Fleet, Ring, Rollout, RolloutState, Wake, What, restarts};
 use crate::id::SensorId;
 use crate::sensor::Context;
 use crate::time::Timestamp;
@@ -86,6 +86,14 @@ impl Planner {
                     wake.rollouts.insert(version);
                 }
             } else if confirm(sensor) {
+                wake.sensors.insert(*id);
+            }
+            let rollouts = &self.rollouts;
+            let is_wanted = |version: Version| {
+                let goes_on = rollouts.get(&version).is_some_and(|rollout| rollout.state != RolloutState::Aborted);
+                goes_on && context.catalogue.get(version).is_some_and(|release| release.is_on_offer(context.now))
+            };
+            if restarts::withdraw_staged(sensor, context, is_wanted) {
                 wake.sensors.insert(*id);
             }
         }
@@ -259,7 +267,10 @@ impl Planner {
             match self.standing(sensor, context) {
                 Standing::None => {}
                 Standing::Gate(_, at) => consider(at),
-                Standing::Next(_) => consider(context.silent_since(sensor) + context.policy.contact.disconnected_after),
+                Standing::Next(version) => {
+                    consider(context.silent_since(sensor) + context.policy.contact.disconnected_after);
+                    restarts::opens_at(sensor, version, context).into_iter().for_each(&mut consider);
+                }
             }
         }
         wakes_at.into_iter().chain(context.catalogue.changes_at(context.now)).min()

@@ -1,11 +1,13 @@
 //! What the planner remembers of one sensor.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Ring;
 use crate::catalogue::Catalogue;
+use crate::restart::{RestartNeed, RestartSwitch};
 use crate::sensor::Context;
 use crate::sync::Desired;
 use crate::time::Timestamp;
@@ -27,6 +29,24 @@ pub struct Flight {
     pub started_at: Timestamp,
     /// When the host switched.
     pub switched_at: Option<Timestamp>,
+    /// What is restarted besides the sensor.
+    #[serde(default)]
+    pub restart: RestartNeed,
+    /// It only stages the release, which needs a restart that is not allowed yet.
+    #[serde(default)]
+    pub only_stages: bool,
+}
+
+impl Flight {
+    /// How much longer than the sensor's own restart the other one may take.
+    pub(super) fn allowance(&self, context: &Context<'_>) -> Duration {
+        match self.restart {
+            RestartNeed::Host | RestartNeed::WatchedService if !self.only_stages => {
+                context.policy.rollout.restart_takes
+            }
+            RestartNeed::Host | RestartNeed::WatchedService | RestartNeed::None => Duration::ZERO,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -83,6 +103,15 @@ pub struct UpdateRecord {
     pub excluded: BTreeSet<Version>,
     /// A person's order to try this version again.
     pub retry: Option<Version>,
+    /// The release that lies staged on its host and waits for a restart.
+    #[serde(default)]
+    pub staged: Option<Version>,
+    /// A person's order to restart for this version as soon as it is its turn, whatever the switch says.
+    #[serde(default)]
+    pub restart_now: Option<Version>,
+    /// What was set for this sensor alone; `None`: as for the workspace.
+    #[serde(default)]
+    pub restart_for_major: Option<RestartSwitch>,
     /// Why it was passed over at the last look.
     pub skip: Option<Skip>,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
+use crate::restart::RestartSwitch;
 
 /// Largest cap that can be set.
 const MOST_IN_FLIGHT: u32 = 10_000;
@@ -19,6 +20,8 @@ const LONGEST_ZONE: usize = 200;
 pub struct RolloutSettings {
     /// A hard cap across all rollouts; `None`: one after another, or the adaptive pace for a long ring.
     pub max_in_flight: Option<u32>,
+    /// Whether more than the sensor may be restarted for a major release: `off`, `on`, or hours such as `22:00-04:00` in UTC.
+    pub restart_for_major: RestartSwitch,
     /// Sensors that must stay watching, by `site/zone`. No operation of any kind takes a zone below it (E11).
     pub coverage: BTreeMap<String, u32>,
 }
@@ -59,6 +62,7 @@ impl RolloutSettings {
     /// Puts them into force.
     pub fn apply(&self, policy: &mut Policy) {
         policy.rollout.max_in_flight = self.max_in_flight;
+        policy.rollout.restart_for_major = self.restart_for_major;
         policy.rollout.coverage.clone_from(&self.coverage);
     }
 }
@@ -69,14 +73,17 @@ mod tests {
 
     #[test]
     fn what_would_stop_or_mean_nothing_is_refused() {
-        let with =
-            |cap, zone: &str| RolloutSettings { max_in_flight: cap, coverage: BTreeMap::from([(zone.to_owned(), 1)]) };
+        let with = |cap, zone: &str| RolloutSettings {
+            max_in_flight: cap,
+            coverage: BTreeMap::from([(zone.to_owned(), 1)]),
+            ..RolloutSettings::default()
+        };
         assert_eq!(with(Some(1), "hq/core").validate(), Ok(()));
         assert_eq!(with(Some(0), "hq/core").validate(), Err(RolloutSettingsError::Cap(0)));
         assert_eq!(with(Some(10_001), "hq/core").validate(), Err(RolloutSettingsError::Cap(10_001)));
         assert_eq!(with(None, "core").validate(), Err(RolloutSettingsError::Zone("core".to_owned())));
         let many = (0..10_001).map(|n| (format!("hq/{n}"), 1)).collect();
-        let many = RolloutSettings { max_in_flight: None, coverage: many };
+        let many = RolloutSettings { coverage: many, ..RolloutSettings::default() };
         assert_eq!(many.validate(), Err(RolloutSettingsError::Zones(10_001)));
     }
 }

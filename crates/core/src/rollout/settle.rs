@@ -1,7 +1,7 @@
 //! How an attempt ends: by proof, by the host's own word, or by a deadline. Silence is a failure.
 
 use super::record::{Failure, Flight, Outcome};
-use super::{Event, Ring, What};
+use super::{Event, Ring, What, restarts};
 use crate::catalogue::Catalogue;
 use crate::sensor::{Context, Sensor, all_are_proven};
 use crate::sync::{ServiceState, UpdateProgress};
@@ -33,9 +33,10 @@ fn is_proven(sensor: &Sensor, version: Version, generation: u64) -> bool {
 /// When the attempt is over, if nothing is heard of it before.
 pub(super) fn deadline(sensor: &Sensor, flight: &Flight, context: &Context<'_>) -> Timestamp {
     let policy = context.policy;
-    let silent = context.silent_since(sensor) + policy.rollout.clearance_deadline;
+    let allowance = flight.allowance(context);
+    let silent = context.silent_since(sensor) + policy.rollout.clearance_deadline + allowance;
     let step = match flight.switched_at {
-        None => flight.started_at + policy.rollout.staging_deadline,
+        None => flight.started_at + policy.rollout.staging_deadline + allowance,
         Some(at) => at + policy.rollout.clearance_deadline + policy.contact.check_in * REPORTS_PAST_THE_DEADLINE,
     };
     silent.min(step)
@@ -45,6 +46,9 @@ pub(super) fn deadline(sensor: &Sensor, flight: &Flight, context: &Context<'_>) 
 pub(super) fn settle(sensor: &mut Sensor, context: &Context<'_>) -> Option<Settled> {
     let mut flight = sensor.update.flight.clone()?;
     let mut events = Vec::new();
+    if let Some(event) = restarts::staged(sensor, &flight, context.now) {
+        return Some(Settled { events: vec![event], failed: None });
+    }
     let mut say = |at: Timestamp, what: What| {
         events.push(Event { at, sensor: Some(sensor.id), version: flight.version, what });
     };
@@ -91,6 +95,8 @@ fn switched_at(sensor: &Sensor, flight: &Flight) -> Option<Timestamp> {
             Some((*switched_at).max(flight.started_at))
         }
         UpdateProgress::AwaitingClearance { .. }
+        | UpdateProgress::Staged { .. }
+        | UpdateProgress::Restarting { .. }
         | UpdateProgress::Idle
         | UpdateProgress::Preparing { .. }
         | UpdateProgress::Failed { .. } => None,
@@ -108,6 +114,8 @@ fn reported(sensor: &Sensor, flight: &Flight) -> Option<Failure> {
         UpdateProgress::Failed { .. }
         | UpdateProgress::Idle
         | UpdateProgress::Preparing { .. }
+        | UpdateProgress::Staged { .. }
+        | UpdateProgress::Restarting { .. }
         | UpdateProgress::AwaitingClearance { .. } => None,
     }
 }
@@ -118,10 +126,12 @@ fn overdue(sensor: &Sensor, flight: &Flight, context: &Context<'_>) -> Option<Fa
         return None;
     }
     let minutes = |span: std::time::Duration| span.as_secs() / 60;
-    let is_silent = context.now >= context.silent_since(sensor) + policy.rollout.clearance_deadline;
+    let (silence, staging) = (policy.rollout.clearance_deadline, policy.rollout.staging_deadline);
+    let (silence, staging) = (silence + flight.allowance(context), staging + flight.allowance(context));
+    let is_silent = context.now >= context.silent_since(sensor) + silence;
     let reason = match flight.switched_at {
-        _ if is_silent => format!("nothing was heard of it for {} min", minutes(policy.rollout.clearance_deadline)),
-        None => format!("it had not switched {} min after the hand-out", minutes(policy.rollout.staging_deadline)),
+        _ if is_silent => format!("nothing was heard of it for {} min", minutes(silence)),
+        None => format!("it had not switched {} min after the hand-out", minutes(staging)),
         Some(_) => {
             format!("it was not cleared within {} min of the switch", minutes(policy.rollout.clearance_deadline))
         }
@@ -136,6 +146,7 @@ fn cleared(sensor: &mut Sensor, flight: &Flight, now: Timestamp) {
     update.bad_versions.remove(&flight.version);
     update.retry.take_if(|version| *version == flight.version);
     update.flight = None;
+    (update.staged, update.restart_now) = (None, None);
     update.clear_desired();
 }
 
@@ -147,6 +158,7 @@ fn failed(sensor: &mut Sensor, flight: &Flight, failure: Failure, catalogue: &Ca
     }
     update.retry.take_if(|version| *version == flight.version);
     update.flight = None;
+    (update.staged, update.restart_now) = (None, None);
     update.failures.insert(flight.version, failure);
     update.want(Some(flight.from), true, catalogue);
 }

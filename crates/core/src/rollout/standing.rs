@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
-use super::{Ring, Rollout};
+use super::{Ring, Rollout, restarts};
 use crate::id::SensorId;
 use crate::sensor::{Context, Sensor, cannot_capture, is_watching};
 use crate::sync::ServiceState;
@@ -31,6 +31,8 @@ pub enum SkipReason {
     Coverage,
     /// Signed metadata has expired, so its host would refuse.
     TrustExpired,
+    /// The release is staged and needs a restart that is not allowed now.
+    WaitingForRestart,
 }
 
 impl SkipReason {
@@ -47,6 +49,7 @@ impl SkipReason {
             Self::MinimumBaseVersion => "minimumBaseVersion",
             Self::Coverage => "coverage",
             Self::TrustExpired => "trustExpired",
+            Self::WaitingForRestart => "waitingForRestart",
         }
     }
 }
@@ -129,6 +132,7 @@ impl Planner {
             (cannot_capture(sensor), SkipReason::CaptureDown),
             (is_bad && !is_retry, SkipReason::BadVersion),
             (base.is_some_and(|base| sensor.version() < Some(base)), SkipReason::MinimumBaseVersion),
+            (restarts::waits(sensor, version, context), SkipReason::WaitingForRestart),
         ]
         .into_iter()
         .find_map(|(holds, reason)| holds.then_some(reason))
@@ -139,6 +143,10 @@ impl Planner {
     pub fn waiting_for(&self, sensor: &Sensor, context: &Context<'_>) -> Option<String> {
         if let Some(flight) = &sensor.update.flight {
             return Some(match flight.switched_at {
+                None if flight.only_stages => format!("the host to fetch and verify {}", flight.version),
+                None if flight.restart.is_needed() => {
+                    format!("{} to restart and run {}", flight.restart.what(), flight.version)
+                }
                 None => format!("the host to fetch, verify and switch to {}", flight.version),
                 Some(_) => format!("proof that {} detects", flight.version),
             });
@@ -154,6 +162,13 @@ impl Planner {
     }
 
     fn turn(&self, sensor: &Sensor, version: Version, context: &Context<'_>) -> String {
+        if restarts::waits(sensor, version, context) {
+            let what = restarts::need(version, context.catalogue).what();
+            return match restarts::opens_at(sensor, version, context) {
+                Some(at) => format!("a restart of {what} for {version}, which may begin at {at}"),
+                None => format!("somebody to allow a restart of {what} for {version}, which is staged"),
+            };
+        }
         if let Some(reason) = Self::obstacle(sensor, version, context) {
             return format!("nothing: skipped ({})", reason.word());
         }

@@ -6,6 +6,7 @@ use super::*;
 use crate::catalogue::{Catalogue, Release, ReleaseKind};
 use crate::id::WorkspaceId;
 use crate::policy::Policy;
+use crate::restart::RestartNeed;
 use crate::sensor::{Context, SensorKind};
 use crate::sync::{DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 
@@ -15,11 +16,13 @@ pub(super) const NEW: Version = Version::new(2, 255, 1, 0);
 
 #[derive(Clone)]
 pub(super) struct Fixture {
-    fleet: Fleet,
-    planner: Planner,
-    catalogue: Catalogue,
+    pub(super) fleet: Fleet,
+    pub(super) planner: Planner,
+    pub(super) catalogue: Catalogue,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
+    /// The restart that what is published needs.
+    pub(super) needs: RestartNeed,
 }
 
 impl Fixture {
@@ -34,7 +37,7 @@ impl Fixture {
             fleet.insert(id, sensor);
         }
         let (catalogue, planner, policy) = (Catalogue::default(), Planner::default(), Policy::default());
-        Self { fleet, planner, catalogue, policy, now: START }
+        Self { fleet, planner, catalogue, policy, now: START, needs: RestartNeed::None }
     }
 
     pub(super) fn publish(&mut self, version: Version) {
@@ -50,6 +53,7 @@ impl Fixture {
             published_at: self.now,
             pulled_back_at: None,
             minimum_base,
+            restart: self.needs,
             target: Some(target),
         }));
         assert!(self.planner.publish(version, self.now).is_some());

@@ -152,14 +152,14 @@ impl SensorStatus {
 }
 
 /// Whether the sensor watches: its service and every engine run, packets can be seen where they should be, it was heard
-/// of lately, and no update is in flight. A host that observes nothing of its engines is believed by its service.
+/// of lately, and no update is in flight but one that is only staged. A host that observes nothing of its engines is believed by its service.
 #[must_use]
 pub fn is_watching(sensor: &Sensor, context: &Context<'_>) -> bool {
     sensor.last_contact.is_some()
         && !sensor.removed_from_directory
         && sensor.report.service == ServiceState::Running
         && all_detect(sensor)
-        && sensor.update.flight.is_none()
+        && sensor.update.flight.as_ref().is_none_or(|flight| flight.only_stages)
         && !context.is_disconnected(sensor)
 }
 
@@ -210,6 +210,9 @@ fn holds(status: SensorStatus, sensor: &Sensor, context: &Context<'_>) -> Option
         }),
         SensorStatus::Disconnected => context.is_disconnected(sensor).then(|| silence(sensor)),
         SensorStatus::Updating => update.flight.as_ref().map(|flight| match flight.switched_at {
+            None if flight.only_stages => {
+                format!("{} is being staged since {}; it will wait for a restart", flight.version, flight.started_at)
+            }
             None => format!("{} was handed out at {}", flight.version, flight.started_at),
             Some(at) => format!("It runs {} since {at} and waits for clearance", flight.version),
         }),

@@ -23,6 +23,7 @@ fn catalogue() -> Catalogue {
             published_at: START,
             pulled_back_at: None,
             minimum_base: None,
+            restart: crate::restart::RestartNeed::None,
             target: None,
         }));
     }
@@ -79,6 +80,8 @@ fn fly(sensor: &mut Sensor) {
         generation: 1,
         started_at: START,
         switched_at: None,
+        restart: crate::restart::RestartNeed::None,
+        only_stages: false,
     });
 }
 fn fail(sensor: &mut Sensor) {

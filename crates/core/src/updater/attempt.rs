@@ -41,11 +41,12 @@ impl Staging {
 }
 
 /// A desired version as an update target.
-struct Wanted {
-    release: Release,
+pub(super) struct Wanted {
+    pub(super) release: Release,
     target: TargetRef,
     is_cleared: bool,
     is_retry: bool,
+    pub(super) may_restart: bool,
 }
 
 impl Machine {
@@ -72,7 +73,8 @@ impl Machine {
         let desired = self.desired.as_ref()?;
         let (version, target) = (desired.version?, desired.target.clone()?);
         let release = Release::new(version, &target.sha256)?;
-        Some(Wanted { release, target, is_cleared: desired.cleared, is_retry: desired.retry })
+        let (is_cleared, is_retry, may_restart) = (desired.cleared, desired.retry, desired.may_restart);
+        Some(Wanted { release, target, is_cleared, is_retry, may_restart })
     }
 
     /// Begins, abandons or commits an update as the newest desired state says.
@@ -84,7 +86,8 @@ impl Machine {
                 self.abandon();
                 self.begin_if_allowed(wanted, now);
             }
-            Phase::Preparing { .. } | Phase::Switching { .. } => {}
+            Phase::Staged { to, restart } => self.consider_staged(wanted, to, restart, now),
+            Phase::Preparing { .. } | Phase::Switching { .. } | Phase::Restarting { .. } => {}
             Phase::Trial { from, to, .. } | Phase::AwaitingClearance { from, to, .. } if to != wanted.release => {
                 self.wanted_elsewhere(wanted, from, to, now);
             }
@@ -109,7 +112,7 @@ impl Machine {
         }
     }
 
-    fn begin_if_allowed(&mut self, wanted: Wanted, now: Timestamp) {
+    pub(super) fn begin_if_allowed(&mut self, wanted: Wanted, now: Timestamp) {
         if self.record.committed == Some(wanted.release) || !self.may_try(wanted.release.version, wanted.is_retry) {
             return;
         }
@@ -127,6 +130,10 @@ impl Machine {
             None => true,
             Some(generation) => is_retry && self.record.generation > generation,
         }
+    }
+
+    pub(super) fn forget_staging(&mut self) {
+        self.staging = Staging::None;
     }
 
     fn abandon(&mut self) {
@@ -155,18 +162,8 @@ impl Machine {
         }
     }
 
-    fn is_preparing(&self, release: Release) -> bool {
+    pub(super) fn is_preparing(&self, release: Release) -> bool {
         matches!(&self.record.phase, Phase::Preparing { to, .. } if *to == release)
-    }
-
-    /// Everything is verified and on the disk: switch, and say so first.
-    pub(super) fn prepared(&mut self, release: Release) {
-        if !self.is_preparing(release) {
-            return;
-        }
-        self.staging = Staging::None;
-        self.record.phase = Phase::Switching { from: self.record.committed, to: release, purpose: Purpose::Update };
-        self.emit(Command::SwitchTo(release));
     }
 
     pub(super) fn prepare_failed(&mut self, release: Release, reason: String, retryable: bool, now: Timestamp) {
@@ -225,7 +222,11 @@ impl Machine {
             self.sensor.stopped(now);
         }
         match purpose {
-            Purpose::Update => {
+            Purpose::Update { restart } if restart.is_needed() => {
+                let boot = self.boot.clone();
+                self.record.phase = Phase::Restarting { from, to, restart, boot, asked: 0 };
+            }
+            Purpose::Update { .. } => {
                 self.record.phase = Phase::Trial { from, to, switched_at: now, starts: 0, failed: 0 };
             }
             Purpose::GoBack { .. } => {
@@ -249,7 +250,9 @@ impl Machine {
         self.record.phase = Phase::Committed;
         self.has_garbage = true;
         match purpose {
-            Purpose::Update => self.fail(to.version, false, format!("it could not be switched to: {reason}"), now),
+            Purpose::Update { .. } => {
+                self.fail(to.version, false, format!("it could not be switched to: {reason}"), now)
+            }
             Purpose::GoBack { .. } => self.stay(from, reason),
         }
     }
@@ -288,7 +291,11 @@ impl Machine {
     pub(super) fn go_back(&mut self, base: Release, failed: Release, reason: String, is_bad: bool, now: Timestamp) {
         let switched_at = match self.record.phase {
             Phase::Trial { switched_at, .. } | Phase::AwaitingClearance { switched_at, .. } => switched_at,
-            Phase::Committed | Phase::Preparing { .. } | Phase::Switching { .. } => now,
+            Phase::Committed
+            | Phase::Preparing { .. }
+            | Phase::Staged { .. }
+            | Phase::Switching { .. }
+            | Phase::Restarting { .. } => now,
         };
         self.fail(failed.version, true, reason, now);
         if is_bad {

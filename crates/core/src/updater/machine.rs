@@ -39,6 +39,10 @@ pub struct Machine {
     pub(super) asked_to_prove_at: Option<Timestamp>,
     pub(super) has_garbage: bool,
     pub(super) switch_again_at: Option<Timestamp>,
+    /// The boot of the host that this run of the updater belongs to.
+    pub(super) boot: String,
+    /// When this run has asked for a restart.
+    pub(super) restart_asked_at: Option<Timestamp>,
     out: Vec<Command>,
 }
 
@@ -65,6 +69,8 @@ impl Machine {
             asked_to_prove_at: None,
             has_garbage: true,
             switch_again_at: None,
+            boot: String::new(),
+            restart_asked_at: None,
             out: Vec::new(),
         }
     }
@@ -74,12 +80,14 @@ impl Machine {
         match event {
             Event::DesiredReceived(desired) => self.desired_received(desired, now),
             Event::PrepareProgress { release, percent } => self.prepare_progress(release, percent),
-            Event::Prepared(release) => self.prepared(release),
+            Event::Prepared { release, restart } => self.prepared(release, restart),
             Event::PrepareFailed { release, reason, retryable } => self.prepare_failed(release, reason, retryable, now),
             Event::Switched(release) => self.switched(release, now),
             Event::SwitchFailed { release, reason, retryable } => {
                 self.switch_failed(release, &reason, retryable, now);
             }
+            Event::Restarted => self.restarted(now),
+            Event::RestartFailed(reason) => self.restart_failed(&reason, now),
             Event::SensorReady(release) => self.sensor_ready(release, now),
             Event::SensorNotReady(release) => self.sensor_not_ready(release, now),
             Event::SensorDied(death) => self.sensor_died(death, now),
@@ -99,6 +107,7 @@ impl Machine {
         self.consider_desired(now);
         self.keep_preparing(now);
         self.keep_going_back(now);
+        self.keep_restarting(now);
         self.keep_one_sensor(now);
         self.keep_proving(now);
         self.sweep();
@@ -137,7 +146,8 @@ impl Machine {
     #[must_use]
     pub fn wakes_at(&self) -> Option<Timestamp> {
         let sensor = [self.sensor_wakes_at(), self.prove_wakes_at()];
-        let attempt = [self.staging_wakes_at(), self.clearance_wakes_at(), self.switch_again_at];
+        let attempt =
+            [self.staging_wakes_at(), self.clearance_wakes_at(), self.switch_again_at, self.restart_wakes_at()];
         sensor.into_iter().chain(attempt).flatten().min()
     }
 
@@ -181,7 +191,9 @@ impl Machine {
             Phase::Preparing { to, .. } => {
                 UpdateProgress::Preparing { version: to.version, percent: self.staging.percent() }
             }
-            Phase::Switching { to, purpose: Purpose::Update, .. } => {
+            Phase::Staged { to, .. } => UpdateProgress::Staged { version: to.version },
+            Phase::Restarting { to, .. } => UpdateProgress::Restarting { version: to.version },
+            Phase::Switching { to, purpose: Purpose::Update { .. }, .. } => {
                 UpdateProgress::Preparing { version: to.version, percent: 100 }
             }
             Phase::Switching { from: Some(from), purpose: Purpose::GoBack { switched_at }, .. } => {

@@ -8,6 +8,9 @@ mod attempt;
 mod machine;
 mod record;
 mod recovery;
+mod restarting;
+#[cfg(test)]
+mod restarting_tests;
 mod sensor;
 mod supervise;
 
@@ -21,6 +24,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::restart::RestartNeed;
 use crate::sync::{Desired, DetectionProof, TargetRef};
 
 pub use machine::Machine;
@@ -43,6 +47,8 @@ pub struct Policy {
     pub clearance_deadline: Duration,
     /// From hand-out to switch.
     pub staging_deadline: Duration,
+    /// From asking for the restart that a release needs until it has come.
+    pub restart_within: Duration,
     /// Check-ins further apart than this are an outage; after one, clearance gets this much time again.
     pub contact_gap: Duration,
 }
@@ -53,6 +59,7 @@ impl Default for Policy {
             ready_within: Duration::from_secs(60),
             clearance_deadline: Duration::from_secs(10 * 60),
             staging_deadline: Duration::from_secs(30 * 60),
+            restart_within: Duration::from_secs(10 * 60),
             contact_gap: Duration::from_secs(3 * 60),
         }
     }
@@ -71,7 +78,12 @@ pub enum Event {
         percent: u8,
     },
     /// The release lies verified in its version folder.
-    Prepared(Release),
+    Prepared {
+        /// What was prepared.
+        release: Release,
+        /// The restart that its manifest declares.
+        restart: RestartNeed,
+    },
     /// The release could not be prepared.
     PrepareFailed {
         /// What was to be prepared.
@@ -92,6 +104,10 @@ pub enum Event {
         /// Whether the disk failed, rather than the release being unfit: a way back is then tried again.
         retryable: bool,
     },
+    /// What the release on its way needed restarted was restarted. The restart of a host is not told but seen at start.
+    Restarted,
+    /// It could not be.
+    RestartFailed(String),
     /// The sensor that runs from this release has its rules loaded and follows its log.
     SensorReady(Release),
     /// The sensor that runs from this release is not ready any more.
@@ -137,6 +153,8 @@ pub enum Command {
     AbandonPrepare,
     /// Verify the release's folder once more and point `current` at it; answer `Switched` or `SwitchFailed`.
     SwitchTo(Release),
+    /// Restart this, beside everything else; answer `Restarted` or `RestartFailed`. A host that goes down answers nothing.
+    Restart(RestartNeed),
     /// Start the sensor of this release. There is none running: `StopSensor` came before.
     StartSensor(Release),
     /// Stop the running sensor and wait until it is gone; nothing is answered.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::simulated_host::{Behaviour, Host, release, version};
+use super::simulated_host::{Behaviour, Host, OnRestart, release, version};
 use super::{Event, Phase, Running};
+use crate::restart::RestartNeed;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -25,6 +26,12 @@ enum Step {
     LoseRecord,
     /// The disk fails the next switches.
     FailSwitches(u32),
+    /// The control plane allows a restart, or takes the leave back.
+    MayRestart(bool),
+    /// What comes of the restarts from here on.
+    OnRestart(OnRestart),
+    /// The host restarts by itself.
+    Reboot,
     /// The next canaries pass undetected.
     MissProofs(u32),
 }
@@ -46,6 +53,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::LoseRecord),
         1 => (1u32..4).prop_map(Step::FailSwitches),
         1 => (1u32..4).prop_map(Step::MissProofs),
+        2 => any::<bool>().prop_map(Step::MayRestart),
+        1 => prop_oneof![Just(OnRestart::Comes), Just(OnRestart::Fails), Just(OnRestart::Never)].prop_map(Step::OnRestart),
+        1 => Just(Step::Reboot),
     ]
 }
 
@@ -58,6 +68,14 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         1 => Just(Behaviour::Unhealthy),
         1 => Just(Behaviour::Stall),
         1 => Just(Behaviour::Forged),
+    ]
+}
+
+fn need() -> impl Strategy<Value = RestartNeed> {
+    prop_oneof![
+        2 => Just(RestartNeed::None),
+        1 => Just(RestartNeed::WatchedService),
+        1 => Just(RestartNeed::Host),
     ]
 }
 
@@ -84,6 +102,9 @@ fn take(host: &mut Host, step: Step) {
         Step::PowerCut => host.power_cut(),
         Step::FailSwitches(count) => host.failing_switches = count,
         Step::MissProofs(count) => host.missed_proofs = count,
+        Step::MayRestart(may) => host.desired.may_restart = may,
+        Step::OnRestart(what) => host.on_restart = what,
+        Step::Reboot => host.reboot(),
         Step::LoseRecord => {
             // Only between updates: a lost record during a trial is a separate promise, tested by itself.
             if host.machine.record().phase == Phase::Committed
@@ -104,18 +125,23 @@ proptest! {
     #[test]
     fn a_host_always_ends_committed_on_a_release_that_runs(
         behaviours in proptest::collection::vec(behaviour(), 3),
+        needs in proptest::collection::vec(need(), 3),
         steps in proptest::collection::vec(step(), 1..60),
     ) {
         let mut host = Host::running(254);
         for (minor, behaviour) in (255..).zip(&behaviours) {
             host.behaviours.insert(version(minor), *behaviour);
         }
+        for (minor, need) in (255..).zip(&needs) {
+            host.needs.insert(version(minor), *need);
+        }
         for step in steps {
             take(&mut host, step);
         }
         // The storm is over: the server answers, and clears what detects.
         host.dies_after = None;
-        host.desired.retry = false;
+        (host.desired.retry, host.desired.may_restart) = (false, true);
+        host.on_restart = OnRestart::Comes;
         host.minutes(120, true);
         let record = host.machine.record().clone();
         prop_assert_eq!(&record.phase, &Phase::Committed);

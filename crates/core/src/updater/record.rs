@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use crate::restart::RestartNeed;
 use crate::sync::TargetRef;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -76,7 +77,11 @@ impl<'de> Deserialize<'de> for Release {
 #[serde(rename_all = "camelCase", tag = "why")]
 pub enum Purpose {
     /// The control plane wants this release.
-    Update,
+    Update {
+        /// What is to be restarted after it, besides the sensor.
+        #[serde(default)]
+        restart: RestartNeed,
+    },
     /// The release that was tried is given up; why stands in [`Record::last_failure`].
     GoBack {
         /// When the host had switched to the release that is given up.
@@ -100,6 +105,13 @@ pub enum Phase {
         /// When it was handed out.
         since: Timestamp,
     },
+    /// The release lies verified on the disk and needs a restart that was not allowed yet; the committed one runs.
+    Staged {
+        /// What is staged.
+        to: Release,
+        /// What it needs.
+        restart: RestartNeed,
+    },
     /// `current` is about to be, or has just been, pointed at another release.
     Switching {
         /// What ran until then.
@@ -108,6 +120,19 @@ pub enum Phase {
         to: Release,
         /// Update, or way back.
         purpose: Purpose,
+    },
+    /// `current` points at the new release, which needs more than the sensor restarted; what ran goes on until then.
+    Restarting {
+        /// What to go back to.
+        from: Option<Release>,
+        /// What waits for the restart.
+        to: Release,
+        /// What it needs.
+        restart: RestartNeed,
+        /// The boot of the host during which it was switched to: another one means that the host has restarted.
+        boot: String,
+        /// How often it was asked for; counted before each time.
+        asked: u32,
     },
     /// The new release has been switched to and must show that it starts here.
     Trial {
@@ -185,8 +210,9 @@ impl Record {
     pub fn in_use(&self) -> std::collections::BTreeSet<Release> {
         let (from, to) = match &self.phase {
             Phase::Committed => (None, None),
-            Phase::Preparing { to, .. } => (None, Some(*to)),
+            Phase::Preparing { to, .. } | Phase::Staged { to, .. } => (None, Some(*to)),
             Phase::Switching { from, to, .. }
+            | Phase::Restarting { from, to, .. }
             | Phase::Trial { from, to, .. }
             | Phase::AwaitingClearance { from, to, .. } => (*from, Some(*to)),
         };

@@ -15,6 +15,8 @@ pub struct DiskView {
     pub link: Option<Release>,
     /// The version folders that are complete.
     pub versions: BTreeSet<Release>,
+    /// What the kernel calls this boot of the host; empty where it is not known.
+    pub boot: String,
     /// The sensor that outlived the last updater.
     pub running: Running,
 }
@@ -35,7 +37,8 @@ impl DiskView {
     /// The disk of a host that runs `release` and nothing else.
     #[must_use]
     pub fn of(release: Release) -> Self {
-        Self { link: Some(release), versions: BTreeSet::from([release]), running: Running::Release(release) }
+        let versions = BTreeSet::from([release]);
+        Self { link: Some(release), versions, boot: String::new(), running: Running::Release(release) }
     }
 }
 
@@ -54,6 +57,7 @@ pub fn recover(record: Option<Record>, disk: &DiskView, policy: Policy, now: Tim
         None => (derive(disk), Record::default()),
     };
     let mut machine = Machine::over(found, durable, disk.link, sensor, policy);
+    machine.boot.clone_from(&disk.boot);
     machine.mend(disk, now);
     let commands = machine.decide(now);
     (machine, commands)
@@ -81,24 +85,38 @@ impl Machine {
         let is_there = |release: Release| disk.versions.contains(&release);
         match self.record.phase.clone() {
             Phase::Committed | Phase::Preparing { .. } => {}
+            Phase::Staged { to, .. } if is_there(to) => {}
+            // It is prepared again when it is wanted again.
+            Phase::Staged { .. } => self.record.phase = Phase::Committed,
+            Phase::Restarting { to, boot, .. } if is_there(to) => {
+                if boot != disk.boot {
+                    self.restarted(now);
+                }
+                self.relink(Some(to), disk);
+                return;
+            }
             Phase::Switching { to, .. } if is_there(to) => {
                 self.emit(Command::SwitchTo(to));
                 return;
             }
-            Phase::Switching { to, purpose: Purpose::Update | Purpose::GoBack { .. }, .. } => {
+            Phase::Switching { to, purpose: Purpose::Update { .. } | Purpose::GoBack { .. }, .. } => {
                 self.switch_failed(to, "its folder is gone", false, now);
             }
             Phase::Trial { to, .. } | Phase::AwaitingClearance { to, .. } if is_there(to) => {
                 self.relink(Some(to), disk);
                 return;
             }
-            Phase::Trial { from: Some(base), to, .. } | Phase::AwaitingClearance { from: Some(base), to, .. }
+            Phase::Restarting { from: Some(base), to, .. }
+            | Phase::Trial { from: Some(base), to, .. }
+            | Phase::AwaitingClearance { from: Some(base), to, .. }
                 if is_there(base) =>
             {
                 self.go_back(base, to, "its folder is gone".to_owned(), false, now);
                 return;
             }
-            Phase::Trial { .. } | Phase::AwaitingClearance { .. } => self.record.phase = Phase::Committed,
+            Phase::Restarting { .. } | Phase::Trial { .. } | Phase::AwaitingClearance { .. } => {
+                self.record.phase = Phase::Committed;
+            }
         }
         if !self.record.committed.is_some_and(is_there) {
             let previous = self.record.previous.filter(|release| is_there(*release));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Command, Death, DiskView, Event, Machine, Phase, Policy, Record, Release, Running, recover};
+use crate::restart::RestartNeed;
 use crate::sync::{Desired, DetectionProof, TargetRef};
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -25,6 +26,17 @@ pub(super) enum Behaviour {
     Stall,
     /// The package is not what was signed.
     Forged,
+}
+
+/// What comes of a restart that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum OnRestart {
+    #[default]
+    Comes,
+    /// It is refused.
+    Fails,
+    /// Nothing happens.
+    Never,
 }
 
 pub(super) const START: Timestamp = Timestamp::from_millis(1_767_571_200_000);
@@ -53,6 +65,11 @@ pub(super) struct Host {
     due: VecDeque<Event>,
     /// Stop carrying out commands after so many: the updater was killed.
     pub(super) dies_after: Option<usize>,
+    /// The restart that a release's manifest declares.
+    pub(super) needs: BTreeMap<Version, RestartNeed>,
+    /// What comes of a restart that is asked for.
+    pub(super) on_restart: OnRestart,
+    pub(super) restarts_asked: u32,
     /// So many switches fail because the disk does.
     pub(super) failing_switches: u32,
     /// So many canaries pass undetected: an engine is still starting.
@@ -80,6 +97,9 @@ impl Host {
             desired: Desired::default(),
             due: VecDeque::new(),
             dies_after: None,
+            needs: BTreeMap::new(),
+            on_restart: OnRestart::default(),
+            restarts_asked: 0,
             failing_switches: 0,
             missed_proofs: 0,
             proofs_asked: 0,
@@ -223,8 +243,26 @@ impl Host {
                 }
                 *left -= 1;
             }
+            if let Command::Restart(need) = command {
+                self.log.push(format!("restart {}", need.word()));
+                self.restarts_asked += 1;
+                assert_eq!(self.durable.as_ref(), Some(self.machine.record()), "restarted before it was durable");
+                match (self.on_restart, need) {
+                    (OnRestart::Comes, RestartNeed::Host) => return self.reboot(),
+                    (OnRestart::Comes, _) => self.due.push_back(Event::Restarted),
+                    (OnRestart::Fails, _) => self.due.push_back(Event::RestartFailed("it is refused".into())),
+                    (OnRestart::Never, _) => {}
+                }
+                continue;
+            }
             self.carry_out_one(command);
         }
+    }
+
+    /// The whole host goes down and comes up again.
+    pub(super) fn reboot(&mut self) {
+        self.disk.boot.push('x');
+        self.power_cut();
     }
 
     fn carry_out_one(&mut self, command: Command) {
@@ -246,10 +284,12 @@ impl Host {
                     }),
                     Behaviour::Ok | Behaviour::Crash | Behaviour::Refuse | Behaviour::Hang | Behaviour::Unhealthy => {
                         self.disk.versions.insert(release);
-                        self.due.push_back(Event::Prepared(release));
+                        let restart = self.needs.get(&release.version).copied().unwrap_or_default();
+                        self.due.push_back(Event::Prepared { release, restart });
                     }
                 }
             }
+            Command::Restart(_) => unreachable!("carried out above"),
             Command::AbandonPrepare => self.log.push("abandon".into()),
             Command::SwitchTo(release) => {
                 self.log.push(format!("switch {}", release.version));

@@ -65,7 +65,11 @@ impl Machine {
             Death::Ended(reason) => (false, reason),
         };
         match &mut self.record.phase {
-            Phase::Committed | Phase::Preparing { .. } | Phase::Switching { .. } => {}
+            Phase::Committed
+            | Phase::Preparing { .. }
+            | Phase::Staged { .. }
+            | Phase::Switching { .. }
+            | Phase::Restarting { .. } => {}
             Phase::Trial { failed, .. } => {
                 *failed = failed.saturating_add(1);
                 if is_refusal || *failed >= FAILED_STARTS {
@@ -104,9 +108,10 @@ impl Machine {
     /// Stops the wrong sensor, starts the right one; never a second one.
     pub(super) fn keep_one_sensor(&mut self, now: Timestamp) {
         let wanted = match &self.record.phase {
-            Phase::Committed | Phase::Preparing { .. } => self.record.committed,
+            Phase::Committed | Phase::Preparing { .. } | Phase::Staged { .. } => self.record.committed,
             // What ran until here goes on running until `current` has been switched.
             Phase::Switching { .. } => return,
+            Phase::Restarting { from, .. } => *from,
             Phase::Trial { to, .. } | Phase::AwaitingClearance { to, .. } => Some(*to),
         };
         let is_wrong = match self.sensor.state {
@@ -143,8 +148,10 @@ impl Machine {
         let is_uncleared = |desired: &Desired| !desired.cleared && desired.version.is_some() && desired.version == runs;
         match self.record.phase {
             Phase::AwaitingClearance { .. } => true,
-            Phase::Committed | Phase::Preparing { .. } => self.desired.as_ref().is_some_and(is_uncleared),
-            Phase::Switching { .. } | Phase::Trial { .. } => false,
+            Phase::Committed | Phase::Preparing { .. } | Phase::Staged { .. } => {
+                self.desired.as_ref().is_some_and(is_uncleared)
+            }
+            Phase::Switching { .. } | Phase::Restarting { .. } | Phase::Trial { .. } => false,
         }
     }
 
@@ -165,8 +172,11 @@ impl Machine {
         match self.sensor.state {
             State::Down { until } => {
                 let has_something_to_run = match &self.record.phase {
-                    Phase::Committed | Phase::Preparing { .. } => self.record.committed.is_some(),
+                    Phase::Committed | Phase::Preparing { .. } | Phase::Staged { .. } => {
+                        self.record.committed.is_some()
+                    }
                     Phase::Switching { .. } => false,
+                    Phase::Restarting { from, .. } => from.is_some(),
                     Phase::Trial { .. } | Phase::AwaitingClearance { .. } => true,
                 };
                 has_something_to_run.then_some(until)

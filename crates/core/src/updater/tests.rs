@@ -397,7 +397,7 @@ fn a_committed_sensor_that_is_not_cleared_is_asked_until_it_has_detected() {
 #[test]
 fn a_link_to_a_deleted_folder_is_pointed_at_what_is_there() {
     for record in [None, Some(Record::committed(release(255)))] {
-        let disk = DiskView { link: Some(release(255)), versions: [release(254)].into(), running: Running::Nothing };
+        let disk = DiskView { link: Some(release(255)), versions: [release(254)].into(), ..DiskView::default() };
         let host = Host::over(record, disk);
         assert_eq!(host.disk.link, Some(release(254)));
         assert_eq!(host.disk.running, Running::Release(release(254)));

@@ -332,6 +332,7 @@ fn updates_of_network_sensors_have_messages_of_their_own() {
             published_at,
             pulled_back_at: None,
             minimum_base: None,
+            restart: crate::restart::RestartNeed::None,
             target: None,
         });
     }
