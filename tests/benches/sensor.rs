@@ -81,6 +81,7 @@ fn host(root: &Path) -> anyhow::Result<PathBuf> {
         engine_user: None,
         sensor_user: None,
         sensor_unit: None,
+        watched_unit: None,
         delayed: false,
         proxy: None,
     }

@@ -14,6 +14,7 @@ mod kill;
 mod least_rights;
 mod live;
 mod own_health;
+mod restart;
 mod rotation;
 mod rules;
 mod trust;

@@ -51,6 +51,9 @@ pub struct HostConfig {
     /// The unit of systemd that runs the sensor; `None`: it is the updater's child.
     #[serde(default)]
     pub sensor_unit: Option<String>,
+    /// The unit of systemd whose service is watched here; a major release may need it restarted.
+    #[serde(default)]
+    pub watched_unit: Option<String>,
     /// Whether this sensor asks for the delayed ring.
     #[serde(default)]
     pub delayed: bool,
@@ -163,6 +166,7 @@ pub(crate) fn sample() -> HostConfig {
         engine_user: None,
         sensor_user: None,
         sensor_unit: None,
+        watched_unit: None,
         delayed: false,
         proxy: None,
     }

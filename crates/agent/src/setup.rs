@@ -89,6 +89,8 @@ pub struct Setup {
     pub sensor_user: Option<String>,
     /// The unit of systemd that runs the sensor.
     pub sensor_unit: Option<String>,
+    /// The unit of systemd whose service is watched.
+    pub watched_unit: Option<String>,
     /// Whether it asks for the delayed ring.
     pub delayed: bool,
     /// The proxy on the way to the server, `http://host:port`.
@@ -215,6 +217,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         engine_user: setup.engine_user.clone().or_else(own_engine_user),
         sensor_user: setup.sensor_user.clone(),
         sensor_unit: setup.sensor_unit.clone(),
+        watched_unit: setup.watched_unit.clone(),
         delayed: setup.delayed,
         proxy: proxy_url.map(|url| ProxyConfig {
             url: url.to_owned(),

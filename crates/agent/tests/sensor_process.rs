@@ -55,6 +55,7 @@ impl Host {
             engine_user: None,
             sensor_user: None,
             sensor_unit: None,
+            watched_unit: None,
             delayed: false,
             proxy: None,
         };

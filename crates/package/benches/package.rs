@@ -132,6 +132,7 @@ fn package(dir: &Path, files: usize) -> Result<PathBuf, Failure> {
         rules_expected: u32::try_from(files)?,
         suricata_rules_expected: 0,
         needs: Needs::default(),
+        restart: watchpost_core::restart::RestartNeed::None,
     };
     let path = dir.join(format!("{files}.cab"));
     cab::build(&from, &Contents::Release(release), &path)?;

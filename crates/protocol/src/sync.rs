@@ -185,6 +185,10 @@ fn update_to_wire(update: &UpdateProgress) -> wire::Update {
         UpdateProgress::Preparing { version, percent } => {
             wire::Update::Preparing(wire::Preparing { version: version.to_string(), percent: u32::from(*percent) })
         }
+        UpdateProgress::Staged { version } => wire::Update::Staged(wire::ForVersion { version: version.to_string() }),
+        UpdateProgress::Restarting { version } => {
+            wire::Update::Restarting(wire::ForVersion { version: version.to_string() })
+        }
         UpdateProgress::AwaitingClearance { version, switched_at } => {
             wire::Update::AwaitingClearance(wire::AwaitingClearance {
                 version: version.to_string(),
@@ -210,6 +214,10 @@ fn update_from_wire(raw: wire::Update) -> Result<UpdateProgress, WireError> {
                 .filter(|percent| *percent <= 100)
                 .ok_or(WireError::Form { field: "update.percent", wanted: "a share from 0 to 100" })?,
         },
+        wire::Update::Staged(raw) => UpdateProgress::Staged { version: version("update.version", &raw.version)? },
+        wire::Update::Restarting(raw) => {
+            UpdateProgress::Restarting { version: version("update.version", &raw.version)? }
+        }
         wire::Update::AwaitingClearance(raw) => UpdateProgress::AwaitingClearance {
             version: version("update.version", &raw.version)?,
             switched_at: instant("update.switchedAt", raw.switched_at_ms)?,
@@ -237,6 +245,7 @@ fn desired_to_wire(desired: &Desired) -> wire::Desired {
         settings_generation: desired.settings_generation,
         settings: to_json(&desired.settings),
         rules: to_json(&desired.rules),
+        may_restart: desired.may_restart,
     }
 }
 
@@ -247,6 +256,7 @@ fn desired_from_wire(raw: wire::Desired) -> Result<Desired, WireError> {
         target: raw.target.map(target_from_wire).transpose()?,
         cleared: raw.cleared,
         retry: raw.retry,
+        may_restart: raw.may_restart,
         settings_generation: raw.settings_generation,
         settings: from_json("desired.settings", &raw.settings, SETTINGS_BYTES)?,
         rules: from_json::<Option<DesiredRules>>("desired.rules", &raw.rules, SMALL_PART_BYTES)?,

@@ -65,7 +65,7 @@ pub struct Report {
     pub version: String,
     #[prost(enumeration = "ServiceState", tag = "2")]
     pub service: i32,
-    #[prost(oneof = "Update", tags = "3, 4, 5, 6")]
+    #[prost(oneof = "Update", tags = "3, 4, 5, 6, 70, 71")]
     pub update: Option<Update>,
     #[prost(string, repeated, tag = "7")]
     pub bad_versions: Vec<String>,
@@ -113,6 +113,17 @@ pub enum Update {
     AwaitingClearance(AwaitingClearance),
     #[prost(message, tag = "6")]
     Failed(Failed),
+    #[prost(message, tag = "70")]
+    Staged(ForVersion),
+    #[prost(message, tag = "71")]
+    Restarting(ForVersion),
+}
+
+/// A step that is about a version and nothing else.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ForVersion {
+    #[prost(string, tag = "1")]
+    pub version: String,
 }
 
 /// Nothing under way.
@@ -247,6 +258,8 @@ pub struct Desired {
     /// JSON; empty: the rules of the release alone.
     #[prost(bytes = "vec", tag = "8")]
     pub rules: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    pub may_restart: bool,
 }
 
 /// See [`crate::EvidenceRequest`].

@@ -99,6 +99,7 @@ impl House {
             rules_expected: 1,
             suricata_rules_expected: 0,
             needs: Needs::default(),
+            restart: watchpost_core::restart::RestartNeed::None,
         };
         let package = self.path(&format!("sensor-{version}-{}.cab", content.len()));
         cab::build(&source, &Contents::Release(release), &package).unwrap();

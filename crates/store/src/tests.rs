@@ -379,7 +379,11 @@ async fn what_is_set_about_rollouts_reads_back() {
     assert_eq!(tx.rollout_settings().await.unwrap(), RolloutSettings::default());
     for keep in [1, 2] {
         let coverage = std::collections::BTreeMap::from([("hq/core".to_owned(), keep)]);
-        let settings = RolloutSettings { max_in_flight: Some(3), coverage };
+        let settings = RolloutSettings {
+            max_in_flight: Some(3),
+            coverage,
+            restart_for_major: watchpost_core::restart::RestartSwitch::On,
+        };
         tx.save_rollout_settings(&settings).await.unwrap();
         assert_eq!(tx.rollout_settings().await.unwrap(), settings);
     }

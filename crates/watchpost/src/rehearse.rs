@@ -7,12 +7,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use watchpost_core::rehearsal::{Outcome, Scenario, run as play};
+use watchpost_core::restart::RestartNeed;
 use watchpost_core::version::Version;
 
 use crate::cli::client::MaybeConnection;
 use crate::cli::output::{Format, Output, print};
 use crate::cli::rollouts::{Change, show_plan};
 use crate::failure::Failure;
+use crate::release::restart;
 
 /// Largest scenario file, in bytes.
 const MAX_SCENARIO: u64 = 256 * 1024 * 1024;
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// Oldest version that may take the release directly, if it is not published yet
     #[arg(long, value_name = "VERSION", requires = "live")]
     minimum_base_version: Option<Version>,
+    /// The restart that the release needs, if it is not published yet: none, watchedService or host
+    #[arg(long, requires = "live", value_parser = restart)]
+    restart: Option<RestartNeed>,
     /// Size of its package, if it is not published yet
     #[arg(long, value_name = "BYTES", requires = "live")]
     bytes: Option<u64>,
@@ -71,6 +76,8 @@ async fn live(args: &Args) -> Result<(), Failure> {
     let body = json!({
         "version": args.live,
         "minimumBaseVersion": args.minimum_base_version,
+        "kind": if args.restart.is_some_and(RestartNeed::is_needed) { "major" } else { "minor" },
+        "restart": args.restart.unwrap_or_default(),
         "bytes": args.bytes.unwrap_or(0),
         "settings": args.settings.body().unwrap_or_else(|| json!({})),
     });

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use watchpost_clock::Clock;
 use watchpost_core::release::ReleaseKind;
+use watchpost_core::restart::RestartNeed;
 use watchpost_core::version::Version;
 
 use crate::cli::client::Connection;
@@ -102,6 +103,9 @@ struct Build {
     /// How much it changes: minor, major or hotfix
     #[arg(long, value_parser = kind)]
     kind: Option<ReleaseKind>,
+    /// The restart that a major release needs besides the sensor's: none, watchedService or host; default: as in release.json
+    #[arg(long, value_parser = restart)]
+    restart: Option<RestartNeed>,
     /// What changed, for people
     #[arg(long)]
     notes: Option<String>,
@@ -208,6 +212,11 @@ struct PublishMetadata {
     connection: Connection,
     #[command(flatten)]
     output: Output,
+}
+
+pub(crate) fn restart(text: &str) -> Result<RestartNeed, String> {
+    serde_json::from_value(serde_json::json!(text))
+        .map_err(|_| format!("“{text}” is no restart; write none, watchedService or host"))
 }
 
 fn kind(text: &str) -> Result<ReleaseKind, String> {

@@ -185,6 +185,9 @@ struct SetupArguments {
     /// The unit of systemd that runs the sensor; by default it is a child of the updater.
     #[arg(long, value_name = "UNIT", requires = "sensor_user")]
     sensor_unit: Option<String>,
+    /// The unit of systemd whose service is watched, such as samba-ad-dc.service; a major release may need it restarted.
+    #[arg(long, value_name = "UNIT")]
+    watched_unit: Option<String>,
     /// Take updates 72 hours after the others.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", action = ArgAction::Set)]
@@ -337,6 +340,7 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         engine_user: arguments.engine_user,
         sensor_user: arguments.sensor_user,
         sensor_unit: arguments.sensor_unit,
+        watched_unit: arguments.watched_unit,
         delayed: arguments.delayed_update,
         proxy_url: arguments.proxy.proxy_url,
         proxy_credentials,

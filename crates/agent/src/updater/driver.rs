@@ -1,6 +1,7 @@
 //! Carries out what the machine says, in its order, and tells it what came of it.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -8,6 +9,7 @@ use watchpost_clock::Clock;
 use watchpost_core::content::{Baseline, RulesEvent};
 use watchpost_core::facts::EngineState;
 use watchpost_core::policy::ResourcePolicy;
+use watchpost_core::restart::RestartNeed;
 use watchpost_core::settings::SensorSettings;
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef};
 use watchpost_core::time::Timestamp;
@@ -18,12 +20,14 @@ use super::courier::{Courier, Delivery};
 use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
 use super::prepare::{Order, Preparer};
+use super::restarter;
 use super::supervisor::{Heard, News, Supervisor};
 use super::versions::Look;
 use crate::host::facts;
 use crate::host::watch::HostWatch;
 use crate::local::{Ask, SensorStatus};
 use crate::rules::{self, Rules};
+use crate::sensor::needs;
 
 /// Everything the machine needs to act on a host.
 pub(super) struct Driver {
@@ -306,7 +310,7 @@ impl Driver {
     /// # Errors
     /// When the record cannot be made durable. The driver is of no further use then: recover from the disk.
     pub(super) async fn take(&mut self, event: Event) -> Result<(), DriverError> {
-        if matches!(event, Event::Prepared(_) | Event::PrepareFailed { .. }) {
+        if matches!(event, Event::Prepared { .. } | Event::PrepareFailed { .. }) {
             self.preparing = None;
         }
         let commands = self.machine.handle(event, self.clock.now());
@@ -343,6 +347,7 @@ impl Driver {
                 self.forget_sensor();
                 self.sensor_is_gone()?;
             }
+            Command::Restart(need) => self.restart(need),
             Command::StartSensor(release) => return Ok(self.start(release).await),
             Command::Prove { generation } => {
                 self.is_proving = true;
@@ -411,6 +416,7 @@ impl Driver {
             server_time: self.server_time.unwrap_or(floor).max(floor),
         };
         let (preparer, prepared) = (self.preparer.clone(), self.prepared.clone());
+        let folder = self.installation.versions.folder(release);
         tracing::info!(%release, "a release is prepared");
         let task = tokio::spawn(async move {
             let progress = |percent| {
@@ -418,7 +424,7 @@ impl Driver {
                 let _ = prepared.try_send(Event::PrepareProgress { release, percent });
             };
             let event = match preparer.prepare(order, progress).await {
-                Ok(()) => Event::Prepared(release),
+                Ok(()) => prepared_as(release, &folder),
                 Err(error) => {
                     let (reason, retryable) = (in_one_line(&error), error.is_retryable());
                     tracing::warn!(%release, retryable, "a release could not be prepared: {reason}");
@@ -428,6 +434,20 @@ impl Driver {
             let _ = prepared.send(event).await;
         });
         self.preparing = Some(task.abort_handle());
+    }
+
+    /// Restarts what the release on its way needs restarted, beside everything else.
+    fn restart(&self, need: RestartNeed) {
+        let (unit, told) = (self.supervisor.watched_unit(), self.prepared.clone());
+        tracing::warn!(what = need.word(), "a restart that the new release needs is begun");
+        tokio::spawn(async move {
+            match restarter::restart(need, unit.as_deref()).await {
+                // It goes down, and what starts then sees that it has restarted.
+                Ok(()) if need == RestartNeed::Host => {}
+                Ok(()) => drop(told.send(Event::Restarted).await),
+                Err(error) => drop(told.send(Event::RestartFailed(in_one_line(&error))).await),
+            }
+        });
     }
 
     /// Once a release is committed here, no older one is approved (the floor of `package`).
@@ -455,6 +475,14 @@ impl Driver {
         if self.supervisor.running() != Running::Nothing {
             self.supervisor.stop().await;
         }
+    }
+}
+
+/// The release with the restart that its manifest declares, which was verified with everything else in its folder.
+fn prepared_as(release: Release, folder: &Path) -> Event {
+    match needs::read_release(folder) {
+        Ok(manifest) => Event::Prepared { release, restart: manifest.restart },
+        Err(error) => Event::PrepareFailed { release, reason: in_one_line(&error), retryable: false },
     }
 }
 

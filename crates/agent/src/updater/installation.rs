@@ -75,6 +75,7 @@ impl Installation {
             }
             Command::Prepare { .. }
             | Command::AbandonPrepare
+            | Command::Restart(_)
             | Command::StartSensor(_)
             | Command::StopSensor
             | Command::Prove { .. } => Ok(None),

@@ -11,6 +11,7 @@ mod layout;
 mod pace;
 mod prepare;
 mod record_store;
+mod restarter;
 mod rotation;
 mod service;
 mod status;

@@ -112,7 +112,7 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     loop {
         let clock = &options.clock;
         let (client, keyring, launch) = (client.clone(), keyring.clone(), launch.clone());
-        let error = match Session::open(&options, &layout, client, keyring, director_root, launch).await {
+        let error = match Session::open(&options, &config, client, keyring, director_root, launch).await {
             Ok(session) => match session.run(&mut stop).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -194,12 +194,13 @@ enum Woken {
 impl Session {
     async fn open(
         options: &Options,
-        layout: &Layout,
+        config: &HostConfig,
         client: Client,
         keyring: Keyring,
         director_root: Sha256Hex,
         launch: Launch,
     ) -> Result<Self, DriverError> {
+        let layout = &Layout::new(&options.root);
         let rotation = Some(Rotation::open(keyring, client.clone(), options.clock.clone())?);
         let rotating = JoinSet::new();
         let (to_heard, heard) = mpsc::channel(EVENTS);
@@ -212,8 +213,9 @@ impl Session {
             clock: clock.clone(),
             acts: options.guards,
         });
-        let supervisor =
-            Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard, sensor).launching(launch);
+        let supervisor = Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard, sensor)
+            .launching(launch)
+            .watching(config.watched_unit.clone());
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);

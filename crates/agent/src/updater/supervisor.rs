@@ -74,6 +74,7 @@ pub(super) struct Supervisor {
     /// Where the guard hears which process it is to hold.
     guarded: watch::Sender<Option<u32>>,
     launch: Launch,
+    watched_unit: Option<String>,
     tended: Option<Tended>,
     turn: u64,
 }
@@ -94,13 +95,34 @@ impl Supervisor {
         heard: mpsc::Sender<Heard>,
         guarded: watch::Sender<Option<u32>>,
     ) -> Self {
-        Self { layout, extra_arguments, heard, guarded, launch: Launch::default(), tended: None, turn: 0 }
+        Self {
+            layout,
+            extra_arguments,
+            heard,
+            guarded,
+            launch: Launch::default(),
+            watched_unit: None,
+            tended: None,
+            turn: 0,
+        }
     }
 
     /// The same, starting sensors this way.
     #[must_use]
     pub(super) fn launching(self, launch: Launch) -> Self {
         Self { launch, ..self }
+    }
+
+    /// The same, on a host that says in which unit of systemd what it watches runs.
+    #[must_use]
+    pub(super) fn watching(self, watched_unit: Option<String>) -> Self {
+        Self { watched_unit, ..self }
+    }
+
+    /// The unit whose service is watched here.
+    #[must_use]
+    pub(super) fn watched_unit(&self) -> Option<String> {
+        self.watched_unit.clone()
     }
 
     /// The host's folder.

@@ -11,6 +11,7 @@ use watchpost_package::manifest::{MANIFEST, MAX_MANIFEST, ManifestError};
 use watchpost_package::{FileEntry, Manifest, hash_reader};
 
 use super::layout::Layout;
+use super::restarter::boot_id;
 use crate::host::disk::{Disk, random_name, read_limited};
 
 /// The sensor's program inside a version folder.
@@ -113,7 +114,7 @@ impl Versions {
     pub fn view(&self, running: Running) -> Result<DiskView, VersionError> {
         let link = fs::read_link(self.layout.current()).ok();
         let link = link.and_then(|target| self.layout.release_of(&self.layout.root().join(target)));
-        Ok(DiskView { link, versions: self.complete()?, running })
+        Ok(DiskView { link, versions: self.complete()?, boot: boot_id(), running })
     }
 
     fn complete(&self) -> Result<BTreeSet<Release>, VersionError> {

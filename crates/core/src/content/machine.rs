@@ -411,12 +411,16 @@ impl RulesMachine {
             due.push(RulesCommand::Load(set));
             return;
         }
+        let (build, before) = (set.as_ref().map(|set| set.build), view.running());
+        self.asked = Some(Asked { build, at: now, last: now, times: 1, before });
+        if build.is_some() && view.loading == build {
+            // An updater that ended meanwhile asked for it. The sensor lives: this is no load that it ended in.
+            return;
+        }
         if let Some(trial) = &mut self.record.trial {
             trial.loads = trial.loads.saturating_add(1);
             self.persist(due);
         }
-        let (build, before) = (set.as_ref().map(|set| set.build), view.running());
-        self.asked = Some(Asked { build, at: now, last: now, times: 1, before });
         due.push(RulesCommand::Load(set));
     }
 

@@ -412,3 +412,22 @@ fn a_status_says_what_the_engines_have_and_why() {
     let words = [RulesStatus::Ok, RulesStatus::InProgress, RulesStatus::UpdateAvailable, RulesStatus::Failed];
     assert_eq!(words.map(RulesStatus::word), ["ok", "inProgress", "updateAvailable", "failed"]);
 }
+
+#[test]
+fn an_updater_that_ends_while_the_sensor_loads_counts_no_load_against_the_package() {
+    let (mut machine, _) = machine();
+    machine.handle(RulesEvent::Heard(view(None, 1)), day(1));
+    machine.handle(RulesEvent::Desired(Some(order(2))), day(1));
+    let promise = RulesPromise { sigma: 2, suricata: 0 };
+    let commands = machine.handle(RulesEvent::Fetched { set: set(2), promise }, day(1));
+    assert!(commands.contains(&RulesCommand::Load(Some(set(2)))), "{commands:?}");
+    for _ in 0..10 {
+        let whole = BTreeSet::from([set(2).folder()]);
+        (machine, _) = recover_rules(Some(machine.record().clone()), &whole, RulesPolicy::default(), day(1));
+        let busy = RulesView { loading: Some(day(2)), ..view(None, 1) };
+        let commands = machine.handle(RulesEvent::Heard(busy), day(1));
+        assert!(!commands.iter().any(|command| matches!(command, RulesCommand::Load(_))), "{commands:?}");
+    }
+    let trial = machine.record().trial.clone().unwrap();
+    assert_eq!((trial.loads, machine.record().bad.len()), (1, 0));
+}

@@ -25,6 +25,7 @@ fn release() -> Contents {
         rules_expected: 2,
         suricata_rules_expected: 0,
         needs: Needs::default(),
+        restart: watchpost_core::restart::RestartNeed::None,
     })
 }
 

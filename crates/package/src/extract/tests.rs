@@ -23,6 +23,7 @@ fn package() -> (tempfile::TempDir, PathBuf, Manifest) {
         rules_expected: 2,
         suricata_rules_expected: 0,
         needs: Needs { file_descriptors: 1_024 },
+        restart: watchpost_core::restart::RestartNeed::None,
     };
     let path = dir.path().join("p.cab");
     let manifest = crate::cab::build(&from, &Contents::Release(release), &path).unwrap();

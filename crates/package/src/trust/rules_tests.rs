@@ -182,6 +182,7 @@ fn a_rule_package_holds_rules_and_nothing_else() {
         rules_expected: 1,
         suricata_rules_expected: 0,
         needs: Needs::default(),
+        restart: watchpost_core::restart::RestartNeed::None,
     };
     let text = String::from_utf8(release.to_vec()).unwrap();
     let both = packed(&[("sigma/a.yml", "x"), ("release.json", &text)]).unwrap_err();

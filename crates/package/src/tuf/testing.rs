@@ -95,6 +95,7 @@ impl World {
             rules_expected: 1,
             suricata_rules_expected: 0,
             needs: Needs::default(),
+            restart: watchpost_core::restart::RestartNeed::None,
         };
         let contents = Contents::Release(release);
         crate::cab::build(source.path(), &contents, &self.package(name)).unwrap();

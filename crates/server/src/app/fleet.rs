@@ -65,6 +65,7 @@ pub(super) fn catalogued(row: &ReleaseRow) -> Release {
         published_at: row.published_at,
         pulled_back_at: row.pulled_back_at,
         minimum_base: row.manifest.minimum_base_version,
+        restart: row.manifest.restart,
         target: Some(row.target.clone()),
     }
 }

@@ -5,6 +5,7 @@
 use watchpost_core::catalogue::Release;
 use watchpost_core::rehearsal::{LiveFleet, RolloutPlan, plan};
 use watchpost_core::release::ReleaseKind;
+use watchpost_core::restart::RestartNeed;
 use watchpost_core::rollout::RolloutSettings;
 use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
@@ -24,6 +25,8 @@ pub struct Rehearsal {
     pub version: Version,
     /// How much it changes, if it is not published yet.
     pub kind: ReleaseKind,
+    /// The restart that it needs, if it is not published yet.
+    pub restart: RestartNeed,
     /// The oldest version that may take it directly, if it is not published yet.
     pub minimum_base: Option<Version>,
     /// Size of its package, if it is not published yet.
@@ -99,6 +102,7 @@ impl App {
             published_at: now,
             pulled_back_at: None,
             minimum_base: wanted.minimum_base,
+            restart: wanted.restart,
             target: Some(package),
         });
         live.planner.publish(version, now);

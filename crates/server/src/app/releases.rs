@@ -126,7 +126,7 @@ impl App {
         }
         tx.append_rollout_events(&planned).await?;
         self.keep_plan(&mut tx, plan).await?;
-        let after = json!({ "target": release.target, "kind": release.manifest.kind, "publishedDateTime": release.published_at });
+        let after = json!({ "target": release.target, "kind": release.manifest.kind, "restart": release.manifest.restart, "publishedDateTime": release.published_at });
         let subject = version.to_string();
         self.audit(&mut tx, &principal.actor, "release.publish", &subject, None, Some(after), reason).await?;
         tx.commit().await?;

@@ -196,7 +196,7 @@ impl App {
 pub(super) fn not_done(error: ActionError) -> AppError {
     match error {
         ActionError::NoRollout(version) => AppError::NotFound { what: "rollout of", id: version.to_string() },
-        ActionError::WrongState { .. } | ActionError::NothingToRetry { .. } => {
+        ActionError::WrongState { .. } | ActionError::NothingToRetry { .. } | ActionError::NotStaged { .. } => {
             AppError::Refused { code: "wrongState", why: error.to_string() }
         }
     }

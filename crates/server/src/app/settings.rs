@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use watchpost_core::restart::RestartSwitch;
 use watchpost_core::sensor::{Sensor, SensorKind};
 use watchpost_core::settings::SettingsError;
 
@@ -24,6 +25,8 @@ pub struct SettingsChange {
     pub domain_controllers: Option<Vec<String>>,
     /// Whether it is in the delayed ring.
     pub delayed: Option<bool>,
+    /// Whether more than the sensor may be restarted for a major release; `Some(None)`: as set for the workspace.
+    pub restart_for_major: Option<Option<RestartSwitch>>,
 }
 
 /// Why settings were not changed.
@@ -74,7 +77,10 @@ fn changed(mut sensor: Sensor, change: SettingsChange) -> Result<Sensor, Setting
     if let Some(delayed) = change.delayed {
         sensor.delayed = delayed;
     }
-    // The ring is the planner's alone; a host has nothing to take when only that changes.
+    if let Some(switch) = change.restart_for_major {
+        sensor.update.restart_for_major = switch;
+    }
+    // Ring and restarts are the planner's alone; a host has nothing to take when only those change.
     if before != (sensor.settings.clone(), sensor.domain_controllers.clone()) {
         sensor.settings_generation = sensor.settings_generation.saturating_add(1);
     }
@@ -118,6 +124,7 @@ fn audited(sensor: &Sensor) -> Value {
         "settings": sensor.settings,
         "domainControllerDnsNames": sensor.domain_controllers,
         "delayedUpdate": sensor.delayed,
+        "restartForMajor": sensor.update.restart_for_major,
         "settingsGeneration": sensor.settings_generation,
     })
 }

@@ -1,4 +1,4 @@
-//! What a person orders of one sensor in one rollout: to be kept out of it, or to try it again.
+//! What a person orders of one sensor in one rollout: to be kept out of it, to try it again, or to restart.
 
 use serde_json::json;
 use watchpost_core::version::Version;
@@ -13,6 +13,8 @@ use crate::events::Event;
 pub enum UpdateOrder {
     /// Keep it out; an attempt under way finishes.
     Exclude,
+    /// Restart for a staged version as soon as it is its turn, whatever the switch says.
+    RestartNow,
     /// Try a version again that failed here, or take part again after an exclusion.
     Retry,
 }
@@ -43,6 +45,10 @@ impl App {
             UpdateOrder::Exclude => {
                 planner.exclude(version, &mut sensor).map_err(not_done)?;
                 "rollout.exclude"
+            }
+            UpdateOrder::RestartNow => {
+                planner.restart_now(version, &mut sensor).map_err(not_done)?;
+                "rollout.restartNow"
             }
             UpdateOrder::Retry => {
                 planner.retry(version, &mut sensor).map_err(not_done)?;

@@ -230,6 +230,8 @@ fn happened(what: &What) -> Mark {
     match what {
         What::Planned => Mark::new(Shape::Clock, Tone::Muted, "Planned"),
         What::Started => Mark::new(Shape::Half, Tone::Busy, "Handed out"),
+        What::Staging => Mark::new(Shape::Half, Tone::Busy, "Being staged"),
+        What::Staged => Mark::new(Shape::Bars, Tone::Low, "Waiting for restart"),
         What::Switched => Mark::new(Shape::Half, Tone::Busy, "Switched"),
         What::Cleared => CLEARED,
         What::Reverted { .. } => WENT_BACK,

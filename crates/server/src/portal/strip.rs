@@ -187,6 +187,8 @@ mod tests {
             generation: 2,
             started_at: start,
             switched_at: Some(start),
+            restart: watchpost_core::restart::RestartNeed::None,
+            only_stages: false,
         });
         all[4].delayed = true;
         all

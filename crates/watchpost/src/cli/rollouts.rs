@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use watchpost_core::rehearsal::RolloutPlan;
+use watchpost_core::restart::RestartSwitch;
 use watchpost_core::rollout::{Ring, RingPace};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -41,7 +42,12 @@ pub(crate) enum Command {
     /// Has a sensor try a release again that failed there, or take part again.
     #[command(after_help = "Example:\n  watchpost rollouts retry 2.255.1.0 --sensor DC01")]
     Retry(Order),
-    /// Shows, and sets, what holds for all rollouts: the cap on the pace and how many sensors a zone keeps watching.
+    /// Has a sensor restart for a release that is staged on it, as soon as it is its turn, whatever the switch says.
+    #[command(
+        after_help = "Example:\n  watchpost rollouts restart-now 2.255.1.0 --sensor DC01 --reason \"agreed with the directory team\""
+    )]
+    RestartNow(Order),
+    /// Shows, and sets, what holds for all rollouts: the cap on the pace, restarts for major releases, and how many sensors a zone keeps watching.
     #[command(
         after_help = "Example:\n  watchpost rollouts settings --keep-watching hq/core=2 --max-in-flight 3 --reason \"two see everything\""
     )]
@@ -105,6 +111,9 @@ pub(crate) struct Change {
     /// At most so many sensors in flight, over all rollouts; 0 takes the cap away
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<u32>,
+    /// Whether the watched service or the host may be restarted for a major release: off, on, or hours in UTC
+    #[arg(long, value_name = "off|on|HH:MM-HH:MM")]
+    restart_for_major: Option<RestartSwitch>,
     /// How many sensors of a zone must stay watching; once for each zone, and zones not named lose theirs
     #[arg(long, value_name = "SITE/ZONE=NUMBER", value_parser = coverage)]
     keep_watching: Vec<(String, u32)>,
@@ -116,6 +125,9 @@ impl Change {
         let mut fields = serde_json::Map::new();
         if let Some(cap) = self.max_in_flight {
             fields.insert("maxInFlight".to_owned(), if cap == 0 { Value::Null } else { json!(cap) });
+        }
+        if let Some(switch) = self.restart_for_major {
+            fields.insert("restartForMajor".to_owned(), json!(switch));
         }
         if !self.keep_watching.is_empty() {
             let zones: BTreeMap<_, _> = self.keep_watching.iter().cloned().collect();
@@ -171,6 +183,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Abort(steer) => post(steer, "abort").await,
         Command::Exclude(order) => send(order, "exclude").await,
         Command::Retry(order) => send(order, "retry").await,
+        Command::RestartNow(order) => send(order, "restartNow").await,
         Command::Settings(settings) => configure(settings).await,
         Command::Pause(steer) => post(steer, "pause").await,
         Command::Resume(steer) => post(steer, "resume").await,
@@ -273,8 +286,13 @@ mod tests {
     fn coverage_is_a_zone_and_a_number() {
         assert_eq!(coverage("hq/core=2"), Ok(("hq/core".to_owned(), 2)));
         assert!(coverage("hq/core").is_err() && coverage("hq/core=two").is_err());
-        let change = Change { max_in_flight: Some(0), keep_watching: vec![("hq/core".to_owned(), 2)] };
-        assert_eq!(change.body(), Some(json!({ "maxInFlight": null, "coverage": { "hq/core": 2 } })));
+        let change = Change {
+            max_in_flight: Some(0),
+            restart_for_major: "22:00-04:00".parse().ok(),
+            keep_watching: vec![("hq/core".to_owned(), 2)],
+        };
+        let body = json!({ "maxInFlight": null, "restartForMajor": "22:00-04:00", "coverage": { "hq/core": 2 } });
+        assert_eq!(change.body(), Some(body));
         assert_eq!(Change::default().body(), None);
     }
 

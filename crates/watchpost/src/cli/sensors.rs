@@ -1,6 +1,7 @@
 //! `watchpost sensors`: the grid in a terminal, and what is set on a sensor.
 
 use serde_json::{Map, Value, json};
+use watchpost_core::restart::{RestartSwitch, RestartSwitchError};
 
 use super::client::{Connection, encoded};
 use super::output::Output;
@@ -87,6 +88,20 @@ pub(crate) struct Values {
     /// Whether it takes releases 72 hours later: true or false
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     delayed_update: Option<bool>,
+    /// Whether the watched service or the host may be restarted for a major release: off, on, hours in UTC, or as-workspace
+    #[arg(long, value_name = "off|on|HH:MM-HH:MM|as-workspace", value_parser = restart_switch)]
+    restart_for_major: Option<Restarts>,
+}
+
+/// What is set for one sensor alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restarts {
+    AsWorkspace,
+    Set(RestartSwitch),
+}
+
+fn restart_switch(text: &str) -> Result<Restarts, RestartSwitchError> {
+    if text == "as-workspace" { Ok(Restarts::AsWorkspace) } else { text.parse().map(Restarts::Set) }
 }
 
 impl Values {
@@ -101,7 +116,15 @@ impl Values {
         set("captureInterfaces", list(self.capture_interfaces, self.no_capture_interfaces));
         set("homeNetworks", list(self.home_networks, self.no_home_networks));
         set("domainControllerDnsNames", list(self.domain_controllers, false));
-        json!({ "settings": settings, "delayedUpdate": self.delayed_update, "reason": reason })
+        let mut body = json!({ "settings": settings, "delayedUpdate": self.delayed_update, "reason": reason });
+        if let (Some(restarts), Some(fields)) = (self.restart_for_major, body.as_object_mut()) {
+            let switch = match restarts {
+                Restarts::AsWorkspace => Value::Null,
+                Restarts::Set(switch) => json!(switch),
+            };
+            fields.insert("restartForMajor".to_owned(), switch);
+        }
+        body
     }
 }
 
@@ -166,6 +189,9 @@ mod tests {
             body(&["--delayed-update", "true"]).unwrap(),
             json!({ "settings": {}, "delayedUpdate": true, "reason": null })
         );
+        assert_eq!(body(&["--restart-for-major", "as-workspace"]).unwrap()["restartForMajor"], Value::Null);
+        assert_eq!(body(&["--restart-for-major", "on"]).unwrap()["restartForMajor"], "on");
+        assert!(body(&["--restart-for-major", "sometimes"]).is_err());
         let line = ["--capture-interface", "eth1", "--capture-interface", "eth2", "--no-home-networks"];
         let settings = json!({ "captureInterfaces": ["eth1", "eth2"], "homeNetworks": [] });
         assert_eq!(body(&line).unwrap()["settings"], settings);

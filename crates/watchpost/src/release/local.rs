@@ -45,6 +45,7 @@ pub(super) fn build(args: &Build) -> Result<(), Failure> {
     release.rules_expected = count_rules(&args.from.join("rules")).map_err(failed)?;
     release.suricata_rules_expected = count_suricata(&args.from.join("suricata")).map_err(failed)?;
     release.kind = args.kind.unwrap_or(release.kind);
+    release.restart = args.restart.unwrap_or(release.restart);
     release.notes = args.notes.clone().unwrap_or(release.notes);
     release.minimum_base_version = args.minimum_base_version.or(release.minimum_base_version);
     release.validate().map_err(refused)?;
@@ -89,6 +90,7 @@ fn described(args: &Build) -> Result<ReleaseManifest, Failure> {
             rules_expected: 0,
             suricata_rules_expected: 0,
             needs: Needs::default(),
+            restart: watchpost_core::restart::RestartNeed::None,
         });
     }
     if fs::metadata(&path).map_err(unreadable)?.len() > MAX_RELEASE_JSON as u64 {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use watchpost_core::restart::RestartNeed;
 use watchpost_core::sync::{DetectionProof, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::{Command, Death, Event, Machine, Phase, Running};
@@ -77,7 +78,7 @@ impl Life {
                 let staging = self.installation.versions.staging().map_err(|_| Cut)?;
                 write_version(&staging, release.version.to_string()[2..5].parse().unwrap(), "program");
                 self.installation.versions.install(&staging, release).map_err(|_| Cut)?;
-                events.push_back(Event::Prepared(release));
+                events.push_back(Event::Prepared { release, restart: RestartNeed::None });
             }
             Command::StartSensor(at) => {
                 assert_eq!(self.running, Running::Nothing, "a second sensor");
@@ -89,6 +90,7 @@ impl Life {
                     events.push_back(Event::SensorReady(at));
                 }
             }
+            Command::Restart(_) => events.push_back(Event::Restarted),
             Command::StopSensor => self.running = Running::Nothing,
             Command::Prove { generation } => {
                 if let Running::Release(at) = self.running {

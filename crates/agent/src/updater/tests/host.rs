@@ -43,6 +43,7 @@ pub(super) fn write_source(folder: &Path, minor: u32, program: &str) -> ReleaseM
         rules_expected: 6,
         suricata_rules_expected: 0,
         needs: watchpost_core::release::Needs::default(),
+        restart: watchpost_core::restart::RestartNeed::None,
     };
     fs::create_dir_all(folder.join("bin")).unwrap();
     fs::create_dir_all(folder.join("rules")).unwrap();

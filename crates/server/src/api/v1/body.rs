@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use http::StatusCode;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::api::problem::Problem;
 
@@ -21,6 +21,11 @@ const MAX_REASON: usize = 500;
 #[serde(deny_unknown_fields)]
 pub(super) struct Because {
     reason: Option<String>,
+}
+
+/// Tells `null` from what is left out; for fields that are `None` by default.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// Reads a JSON body of at most `limit` bytes.

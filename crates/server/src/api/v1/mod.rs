@@ -49,6 +49,7 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/rehearsals", Action::SteerRollouts, plans::rehearse)
         .get("/rollout-settings", Action::ReadFleet, plans::settings)
         .patch("/rollout-settings", Action::ManageSensors, plans::configure)
+        .post("/rollouts/{version}/restartNow", Action::SteerRollouts, rollouts::restart_now)
         .post("/rollouts/{version}/pause", Action::SteerRollouts, rollouts::pause)
         .post("/rollouts/{version}/resume", Action::SteerRollouts, rollouts::resume)
         .get("/releases", Action::ReadFleet, releases::list)

@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use watchpost_core::rehearsal::RolloutPlan;
 use watchpost_core::release::ReleaseKind;
+use watchpost_core::restart::{RestartNeed, RestartSwitch};
 use watchpost_core::rollout::RolloutSettings;
 use watchpost_core::version::Version;
 
@@ -34,6 +35,8 @@ struct Wanted {
     #[serde(default)]
     kind: ReleaseKind,
     #[serde(default)]
+    restart: RestartNeed,
+    #[serde(default)]
     minimum_base_version: Option<Version>,
     #[serde(default)]
     bytes: u64,
@@ -46,8 +49,10 @@ struct Wanted {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Change {
     /// `null` takes the cap away.
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "body::given")]
     max_in_flight: Option<Option<u32>>,
+    /// `off`, `on`, or hours such as `22:00-04:00` in UTC.
+    restart_for_major: Option<RestartSwitch>,
     /// All zones that declare one.
     coverage: Option<BTreeMap<String, u32>>,
 }
@@ -60,15 +65,11 @@ struct Set {
     reason: Option<String>,
 }
 
-/// Tells `null` from what is left out.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u32>>, D::Error> {
-    Option::deserialize(value).map(Some)
-}
-
 impl Change {
     fn over(self, now: RolloutSettings) -> RolloutSettings {
         RolloutSettings {
             max_in_flight: self.max_in_flight.unwrap_or(now.max_in_flight),
+            restart_for_major: self.restart_for_major.unwrap_or(now.restart_for_major),
             coverage: self.coverage.unwrap_or(now.coverage),
         }
     }
@@ -88,6 +89,7 @@ pub(super) async fn rehearse(State(web): State<Web>, body: Body) -> Result<Json<
     let rehearsal = Rehearsal {
         version: wanted.version,
         kind: wanted.kind,
+        restart: wanted.restart,
         minimum_base: wanted.minimum_base_version,
         bytes: wanted.bytes,
         settings: Some(wanted.settings.over(web.app.rollout_settings())),

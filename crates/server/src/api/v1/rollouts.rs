@@ -104,6 +104,15 @@ pub(super) async fn retry(
     order(&web, &caller, &version, UpdateOrder::Retry, body).await
 }
 
+pub(super) async fn restart_now(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    order(&web, &caller, &version, UpdateOrder::RestartNow, body).await
+}
+
 async fn order(
     web: &Web,
     caller: &Caller,

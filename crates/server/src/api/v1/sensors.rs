@@ -78,6 +78,7 @@ fn write(row: &SensorRow) -> Value {
 fn details(row: &SensorRow, sensor: &Sensor) -> serde_json::Map<String, Value> {
     let settings = json!({
         "isDelayedDeploymentEnabled": row.is_delayed,
+        "restartForMajor": sensor.update.restart_for_major,
         "domainControllerDnsNames": sensor.domain_controllers,
         "description": sensor.settings.description,
         "captureInterfaces": sensor.settings.capture_interfaces,

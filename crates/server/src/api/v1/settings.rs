@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use watchpost_core::restart::RestartSwitch;
 
 use super::{body, sensors};
 use crate::api::problem::Problem;
@@ -21,6 +22,9 @@ struct Change {
     #[serde(default)]
     settings: Settings,
     delayed_update: Option<bool>,
+    /// `null`: as set for the workspace.
+    #[serde(default, deserialize_with = "body::given")]
+    restart_for_major: Option<Option<RestartSwitch>>,
     reason: Option<String>,
 }
 
@@ -40,13 +44,14 @@ pub(super) async fn change(
     Path(sensor): Path<String>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let Change { settings, delayed_update, reason } = body::json(body, body::SMALL).await?;
+    let Change { settings, delayed_update, restart_for_major, reason } = body::json(body, body::SMALL).await?;
     let change = SettingsChange {
         description: settings.description,
         capture_interfaces: settings.capture_interfaces,
         home_networks: settings.home_networks,
         domain_controllers: settings.domain_controller_dns_names,
         delayed: delayed_update,
+        restart_for_major,
     };
     let reason = body::short(reason)?;
     web.app.configure(caller.principal(), &sensor, change, reason).await.map_err(|refused| match refused {
