@@ -103,6 +103,20 @@ fn check_ins_of_every_step() {
 }
 
 #[test]
+fn restarts_read_back_and_an_answer_that_says_nothing_of_them_allows_none() {
+    let version = Version::new(2, 300, 1, 0);
+    for update in [UpdateProgress::Staged { version }, UpdateProgress::Restarting { version }] {
+        let report = Report { update, ..Report::default() };
+        let bytes = SyncRequest::encode(&report, &Measurements::default());
+        assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, report);
+    }
+    let allowed = Desired { may_restart: true, ..Desired::default() };
+    let reply = SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: allowed, standing: None };
+    assert_eq!(SyncReply::from_bytes(&reply.to_bytes()).unwrap(), reply);
+    assert!(!SyncReply::from_bytes(&fixture("sync_reply")).unwrap().desired.may_restart);
+}
+
+#[test]
 fn answers_and_refusals() {
     let target =
         TargetRef { name: "watchpost-sensor-2.255.1.0.cab".into(), sha256: "0a".repeat(32), length: 1_048_576 };
