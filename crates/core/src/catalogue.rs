@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::OperatingSystem;
 pub use crate::release::ReleaseKind;
+use crate::release::terms::{SystemLine, runs_on};
 use crate::restart::RestartNeed;
 use crate::sync::TargetRef;
 use crate::time::Timestamp;
@@ -29,6 +31,9 @@ pub struct Release {
     /// The restart that it needs.
     #[serde(default)]
     pub restart: RestartNeed,
+    /// The operating systems it runs on; none named: any.
+    #[serde(default)]
+    pub systems: Vec<SystemLine>,
     /// Its package; `None` for history that cannot be handed out.
     pub target: Option<TargetRef>,
 }
@@ -44,6 +49,12 @@ impl Release {
     #[must_use]
     pub fn is_pulled_back(&self, now: Timestamp) -> bool {
         self.pulled_back_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether a host with this system may have it.
+    #[must_use]
+    pub fn runs_on(&self, system: Option<&OperatingSystem>) -> bool {
+        runs_on(&self.systems, system)
     }
 
     fn counts_in_rank(&self, now: Timestamp) -> bool {
@@ -125,6 +136,7 @@ mod tests {
             pulled_back_at: None,
             minimum_base: None,
             restart: RestartNeed::None,
+            systems: Vec::new(),
             target: None,
         }
     }

@@ -2,9 +2,14 @@
 //!
 //! Only values and their validation. Where the bytes come from and whether they may be believed is `package`'s business.
 
+pub mod terms;
+
+use semver::Version as Semver;
 use serde::{Deserialize, Serialize};
 
+use self::terms::{MAX_SYSTEMS, SystemLine};
 use crate::restart::RestartNeed;
+use crate::time::Timestamp;
 use crate::version::Version;
 
 /// Longest release notes, in bytes.
@@ -67,6 +72,18 @@ pub struct ReleaseManifest {
     /// The restart that it needs, which a major release alone may ask for. Only written where there is one.
     #[serde(default, skip_serializing_if = "is_no_restart")]
     pub restart: RestartNeed,
+    /// Operating systems that it runs on; none named: any. Sensors on others are passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operating_systems: Vec<SystemLine>,
+    /// The oldest control plane that may publish it, such as `1.4.0`; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_control_plane_version: Option<Semver>,
+    /// Until when its author supports it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supported_until: Option<Timestamp>,
+    /// Whether its author recommends it above others, for people.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub recommended: bool,
 }
 
 /// The custom fields of a release's TUF target. Both repositories must carry the same ones.
@@ -113,6 +130,9 @@ pub enum ReleaseError {
     /// A release that is not major wants a restart.
     #[error("restart is “{}” and kind is not “major”: only a major release may ask for a restart", .0.word())]
     Restart(RestartNeed),
+    /// Too many systems, or one without a name.
+    #[error("operatingSystems: name at most {MAX_SYSTEMS}, each with an id such as debian, and a version if you like")]
+    Systems,
     /// The oldest base is not older than the release.
     #[error("minimumBaseVersion {base} is not older than the release, {version}")]
     Base {
@@ -137,11 +157,35 @@ fn is_zero(value: &u32) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_no_restart(need: &RestartNeed) -> bool {
     !need.is_needed()
 }
 
 impl ReleaseManifest {
+    /// A minor release that asks nothing of its hosts.
+    #[must_use]
+    pub fn minor(version: Version, rules_expected: u32) -> Self {
+        Self {
+            version,
+            kind: ReleaseKind::Minor,
+            notes: String::new(),
+            minimum_base_version: None,
+            rules_expected,
+            suricata_rules_expected: 0,
+            needs: Needs::default(),
+            restart: RestartNeed::None,
+            operating_systems: Vec::new(),
+            minimum_control_plane_version: None,
+            supported_until: None,
+            recommended: false,
+        }
+    }
+
     /// Reads and validates `release.json`.
     ///
     /// # Errors
@@ -183,6 +227,9 @@ impl ReleaseManifest {
         }
         if self.restart.is_needed() && self.kind != ReleaseKind::Major {
             return Err(ReleaseError::Restart(self.restart));
+        }
+        if self.operating_systems.len() > MAX_SYSTEMS || !self.operating_systems.iter().all(SystemLine::is_sound) {
+            return Err(ReleaseError::Systems);
         }
         match self.minimum_base_version {
             Some(base) if base >= self.version => Err(ReleaseError::Base { base, version: self.version }),
@@ -237,6 +284,16 @@ mod tests {
         let minor = ReleaseManifest { kind: ReleaseKind::Minor, ..restarting };
         assert!(matches!(minor.validate(), Err(ReleaseError::Restart(RestartNeed::Host))));
         assert!(!String::from_utf8(release.to_vec()).unwrap().contains("restart"));
+        let text = GOOD.replace(
+            "}}",
+            r#"},"operatingSystems":[{"id":"debian","version":"12"},{"id":"ubuntu"}],
+            "minimumControlPlaneVersion":"1.4.0","supportedUntil":"2027-11-01T00:00:00Z","recommended":true}"#,
+        );
+        let with_terms = ReleaseManifest::from_slice(text.as_bytes()).unwrap();
+        assert_eq!(with_terms.minimum_control_plane_version, Some(Semver::new(1, 4, 0)));
+        assert_eq!(ReleaseManifest::from_slice(&with_terms.to_vec()).unwrap(), with_terms);
+        let bare = String::from_utf8(release.to_vec()).unwrap();
+        assert!(["operating", "Control", "supported", "recommended"].iter().all(|word| !bare.contains(word)), "{bare}");
         let signed = release.signed(4);
         release.matches(&signed).unwrap();
         assert!(release.matches(&SignedRelease { version: Version::new(2, 255, 2, 0), ..signed }).is_err());
@@ -252,6 +309,8 @@ mod tests {
             (":6", ":100001"),
             (":6", ":-1"),
             (":1024", ":1048577"),
+            ("}}", "},\"operatingSystems\":[{\"id\":\"\"}]}"),
+            ("}}", "},\"minimumControlPlaneVersion\":\"1.4\"}"),
             ("notes", "remarks"),
             ("}}", "}} x"),
         ] {

@@ -124,16 +124,7 @@ fn package(dir: &Path, files: usize) -> Result<PathBuf, Failure> {
     for n in 0..files {
         fs::write(from.join("rules").join(format!("{n:04}.yml")), content(BYTES / files, n as u64))?;
     }
-    let release = ReleaseManifest {
-        version: Version::new(2, 255, 1, 0),
-        kind: ReleaseKind::Minor,
-        notes: String::new(),
-        minimum_base_version: None,
-        rules_expected: u32::try_from(files)?,
-        suricata_rules_expected: 0,
-        needs: Needs::default(),
-        restart: watchpost_core::restart::RestartNeed::None,
-    };
+    let release = ReleaseManifest::minor(Version::new(2, 255, 1, 0), u32::try_from(files)?);
     let path = dir.join(format!("{files}.cab"));
     cab::build(&from, &Contents::Release(release), &path)?;
     let info = inspect(&path, None)?;

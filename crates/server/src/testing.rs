@@ -12,7 +12,7 @@ use watchpost_core::content::{RulesManifest, rules_file_name};
 use watchpost_core::evidence::{Alert, AlertLevel, Batch, Device};
 use watchpost_core::facts::EngineKind;
 use watchpost_core::id::SensorId;
-use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
+use watchpost_core::release::ReleaseManifest;
 use watchpost_core::sync::{DetectionProof, Report, ServiceState};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
@@ -86,21 +86,17 @@ impl House {
 
     /// A signed package of `version`, with `content` as its one rule.
     pub(crate) fn package(&mut self, version: Version, content: &str) -> PathBuf {
+        self.package_of(ReleaseManifest::minor(version, 1), content)
+    }
+
+    /// A signed package of this release, with `content` as its one rule.
+    pub(crate) fn package_of(&mut self, release: ReleaseManifest, content: &str) -> PathBuf {
+        let version = release.version;
         let source = self.path(&format!("source-{version}-{}", content.len()));
         std::fs::create_dir_all(source.join("bin")).unwrap();
         std::fs::create_dir_all(source.join("rules")).unwrap();
         std::fs::write(source.join("bin/watchpost-sensor"), "#!/bin/sh\n").unwrap();
         std::fs::write(source.join("rules/canary.yml"), content).unwrap();
-        let release = ReleaseManifest {
-            version,
-            kind: ReleaseKind::Minor,
-            notes: String::new(),
-            minimum_base_version: None,
-            rules_expected: 1,
-            suricata_rules_expected: 0,
-            needs: Needs::default(),
-            restart: watchpost_core::restart::RestartNeed::None,
-        };
         let package = self.path(&format!("sensor-{version}-{}.cab", content.len()));
         cab::build(&source, &Contents::Release(release), &package).unwrap();
         self.author.sign(&package, self.clock.now()).unwrap();

@@ -89,6 +89,7 @@ impl World {
             pulled_back_at,
             minimum_base,
             restart: RestartNeed::None,
+            systems: Vec::new(),
             target,
         };
         if self.catalogue.insert(release) {

@@ -76,5 +76,5 @@ pub(super) fn published(spec: &ReleaseSpec, start: Timestamp) -> Release {
 
 fn release(version: Version, kind: ReleaseKind, published_at: Timestamp, pulled_back_at: Option<Timestamp>) -> Release {
     let (minimum_base, restart, target) = (None, RestartNeed::None, Some(target_of(version)));
-    Release { version, kind, published_at, pulled_back_at, minimum_base, restart, target }
+    Release { version, kind, published_at, pulled_back_at, minimum_base, restart, systems: Vec::new(), target }
 }

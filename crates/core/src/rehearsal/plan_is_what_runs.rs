@@ -53,7 +53,7 @@ fn target(version: Version) -> TargetRef {
 
 fn release(version: Version, published_at: Timestamp, minimum_base: Option<Version>) -> Release {
     let (kind, restart, target) = (ReleaseKind::Minor, RestartNeed::None, Some(target(version)));
-    Release { version, kind, published_at, pulled_back_at: None, minimum_base, restart, target }
+    Release { version, kind, published_at, pulled_back_at: None, minimum_base, restart, systems: Vec::new(), target }
 }
 
 fn sensor(number: u128, draft: Draft) -> Sensor {

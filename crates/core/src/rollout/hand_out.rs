@@ -201,9 +201,13 @@ impl Planner {
 
     /// A sensor without a version gets the newest release that others have completed; never a halted one.
     fn first_installation(&self, sensor: &mut Sensor, context: &Context<'_>, wake: &mut Wake) {
+        let system = sensor.report.facts.host.system.as_ref();
         let offered = || {
             self.rollouts.values().rev().filter(|rollout| {
-                context.catalogue.get(rollout.version).is_some_and(|release| release.is_on_offer(context.now))
+                context
+                    .catalogue
+                    .get(rollout.version)
+                    .is_some_and(|release| release.is_on_offer(context.now) && release.runs_on(system))
             })
         };
         let completed = offered().find(|rollout| rollout.state == RolloutState::Completed);

@@ -27,6 +27,8 @@ pub enum SkipReason {
     BadVersion,
     /// What it runs is too old for this release.
     MinimumBaseVersion,
+    /// The release does not run on its operating system.
+    OperatingSystem,
     /// Its zone would be left with fewer watching sensors than it declares.
     Coverage,
     /// Signed metadata has expired, so its host would refuse.
@@ -47,6 +49,7 @@ impl SkipReason {
             Self::CaptureDown => "captureDown",
             Self::BadVersion => "badVersion",
             Self::MinimumBaseVersion => "minimumBaseVersion",
+            Self::OperatingSystem => "operatingSystem",
             Self::Coverage => "coverage",
             Self::TrustExpired => "trustExpired",
             Self::WaitingForRestart => "waitingForRestart",
@@ -94,7 +97,8 @@ impl Planner {
                 gate = Some(Standing::Gate(version, opens_at));
                 continue;
             }
-            if release.minimum_base.is_some_and(|base| running < base) {
+            let runs_there = release.runs_on(sensor.report.facts.host.system.as_ref());
+            if !runs_there || release.minimum_base.is_some_and(|base| running < base) {
                 // An older release that it may take leads over; only without one does it stand before this one.
                 too_far = too_far.or(Some(Standing::Next(version)));
                 continue;
@@ -120,7 +124,9 @@ impl Planner {
     /// Why the sensor cannot take `version` now, coverage aside.
     pub(super) fn obstacle(sensor: &Sensor, version: Version, context: &Context<'_>) -> Option<SkipReason> {
         let update = &sensor.update;
-        let base = context.catalogue.get(version).and_then(|release| release.minimum_base);
+        let release = context.catalogue.get(version);
+        let base = release.and_then(|release| release.minimum_base);
+        let runs_there = release.is_none_or(|release| release.runs_on(sensor.report.facts.host.system.as_ref()));
         let is_retry = update.retry == Some(version);
         let is_bad = update.bad_versions.contains(&version) || sensor.report.bad_versions.contains(&version);
         let is_silent = sensor.last_contact.is_none() || context.is_disconnected(sensor);
@@ -132,6 +138,7 @@ impl Planner {
             (cannot_capture(sensor), SkipReason::CaptureDown),
             (is_bad && !is_retry, SkipReason::BadVersion),
             (base.is_some_and(|base| sensor.version() < Some(base)), SkipReason::MinimumBaseVersion),
+            (!runs_there, SkipReason::OperatingSystem),
             (restarts::waits(sensor, version, context), SkipReason::WaitingForRestart),
         ]
         .into_iter()

@@ -82,3 +82,25 @@ fn an_offline_sensor_is_skipped_not_waited_for_and_catches_up_when_it_returns() 
     let _ = fixture.wake();
     assert!(fixture.sensor(0).update.flight.is_some(), "it catches up");
 }
+
+#[test]
+fn a_sensor_whose_system_the_newest_release_does_not_name_gets_the_newest_that_does_and_says_so_without_one() {
+    use crate::facts::OperatingSystem;
+    use crate::release::terms::SystemLine;
+
+    let mut fixture = Fixture::of(&[Some(OLDEST), None]);
+    let old = OperatingSystem { id: "debian".to_owned(), version: "11".to_owned() };
+    for number in [0, 1] {
+        fixture.sensor(number).report.facts.host.system = Some(old.clone());
+    }
+    fixture.systems = vec![SystemLine { id: "debian".to_owned(), version: Some("12".to_owned()) }];
+    fixture.publish(NEW);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.skip.clone().unwrap().reason, "operatingSystem");
+    assert_eq!(fixture.sensor(1).update.desired.version, None, "nothing to install first either");
+    fixture.systems = Vec::new();
+    fixture.publish(OLD);
+    let _ = fixture.wake();
+    assert_eq!(fixture.sensor(0).update.flight.clone().unwrap().version, OLD);
+    assert_eq!(fixture.sensor(1).update.desired.version, Some(OLD));
+}

@@ -6,6 +6,7 @@ use super::*;
 use crate::catalogue::{Catalogue, Release, ReleaseKind};
 use crate::id::WorkspaceId;
 use crate::policy::Policy;
+use crate::release::terms::SystemLine;
 use crate::restart::RestartNeed;
 use crate::sensor::{Context, SensorKind};
 use crate::sync::{DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
@@ -23,6 +24,8 @@ pub(super) struct Fixture {
     pub(super) now: Timestamp,
     /// The restart that what is published needs.
     pub(super) needs: RestartNeed,
+    /// The systems that what is published names.
+    pub(super) systems: Vec<SystemLine>,
 }
 
 impl Fixture {
@@ -37,7 +40,7 @@ impl Fixture {
             fleet.insert(id, sensor);
         }
         let (catalogue, planner, policy) = (Catalogue::default(), Planner::default(), Policy::default());
-        Self { fleet, planner, catalogue, policy, now: START, needs: RestartNeed::None }
+        Self { fleet, planner, catalogue, policy, now: START, needs: RestartNeed::None, systems: Vec::new() }
     }
 
     pub(super) fn publish(&mut self, version: Version) {
@@ -54,6 +57,7 @@ impl Fixture {
             pulled_back_at: None,
             minimum_base,
             restart: self.needs,
+            systems: self.systems.clone(),
             target: Some(target),
         }));
         assert!(self.planner.publish(version, self.now).is_some());

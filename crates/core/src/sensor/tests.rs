@@ -24,6 +24,7 @@ fn catalogue() -> Catalogue {
             pulled_back_at: None,
             minimum_base: None,
             restart: crate::restart::RestartNeed::None,
+            systems: Vec::new(),
             target: None,
         }));
     }

@@ -18,14 +18,8 @@ use crate::manifest::{FileEntry, Manifest, Mode};
 
 fn release() -> Contents {
     Contents::Release(ReleaseManifest {
-        version: Version::new(2, 255, 1, 0),
-        kind: ReleaseKind::Minor,
         notes: "notes".to_owned(),
-        minimum_base_version: None,
-        rules_expected: 2,
-        suricata_rules_expected: 0,
-        needs: Needs::default(),
-        restart: watchpost_core::restart::RestartNeed::None,
+        ..ReleaseManifest::minor(Version::new(2, 255, 1, 0), 2)
     })
 }
 

@@ -16,14 +16,9 @@ fn package() -> (tempfile::TempDir, PathBuf, Manifest) {
         fs::set_permissions(from.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     let release = ReleaseManifest {
-        version: Version::new(2, 255, 1, 0),
         kind: ReleaseKind::Hotfix,
-        notes: String::new(),
-        minimum_base_version: None,
-        rules_expected: 2,
-        suricata_rules_expected: 0,
         needs: Needs { file_descriptors: 1_024 },
-        restart: watchpost_core::restart::RestartNeed::None,
+        ..ReleaseManifest::minor(Version::new(2, 255, 1, 0), 2)
     };
     let path = dir.path().join("p.cab");
     let manifest = crate::cab::build(&from, &Contents::Release(release), &path).unwrap();

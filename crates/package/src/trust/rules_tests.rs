@@ -174,16 +174,7 @@ fn a_rule_package_holds_rules_and_nothing_else() {
     }
     let runs = packed(&[("sigma/a.yml", "run me")]).unwrap_err();
     assert!(matches!(runs, ExtractError::Contents(ContentsError::Stranger(_))), "{runs:?}");
-    let release = ReleaseManifest {
-        version: Version::new(2, 255, 1, 0),
-        kind: ReleaseKind::Minor,
-        notes: String::new(),
-        minimum_base_version: None,
-        rules_expected: 1,
-        suricata_rules_expected: 0,
-        needs: Needs::default(),
-        restart: watchpost_core::restart::RestartNeed::None,
-    };
+    let release = ReleaseManifest::minor(Version::new(2, 255, 1, 0), 1);
     let text = String::from_utf8(release.to_vec()).unwrap();
     let both = packed(&[("sigma/a.yml", "x"), ("release.json", &text)]).unwrap_err();
     assert!(matches!(both, ExtractError::Contents(ContentsError::Kind)), "{both:?}");

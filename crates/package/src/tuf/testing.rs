@@ -87,16 +87,7 @@ impl World {
         }
         fs::write(source.path().join("bin/watchpost-sensor"), format!("program {counter}")).unwrap();
         fs::write(source.path().join("rules/canary.yml"), "title: canary").unwrap();
-        let release = ReleaseManifest {
-            version: Version::new(2, 255, u32::try_from(counter).unwrap(), 0),
-            kind: ReleaseKind::Minor,
-            notes: String::new(),
-            minimum_base_version: None,
-            rules_expected: 1,
-            suricata_rules_expected: 0,
-            needs: Needs::default(),
-            restart: watchpost_core::restart::RestartNeed::None,
-        };
+        let release = ReleaseManifest::minor(Version::new(2, 255, u32::try_from(counter).unwrap(), 0), 1);
         let contents = Contents::Release(release);
         crate::cab::build(source.path(), &contents, &self.package(name)).unwrap();
         let info = crate::inspect(&self.package(name), None).unwrap();

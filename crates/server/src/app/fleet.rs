@@ -66,6 +66,7 @@ pub(super) fn catalogued(row: &ReleaseRow) -> Release {
         pulled_back_at: row.pulled_back_at,
         minimum_base: row.manifest.minimum_base_version,
         restart: row.manifest.restart,
+        systems: row.manifest.operating_systems.clone(),
         target: Some(row.target.clone()),
     }
 }

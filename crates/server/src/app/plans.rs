@@ -103,6 +103,7 @@ impl App {
             pulled_back_at: None,
             minimum_base: wanted.minimum_base,
             restart: wanted.restart,
+            systems: Vec::new(),
             target: Some(package),
         });
         live.planner.publish(version, now);

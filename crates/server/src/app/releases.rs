@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use semver::Version as Semver;
 use serde_json::json;
 use watchpost_core::release::ReleaseManifest;
 use watchpost_core::rollout::Event as Decision;
@@ -43,6 +44,12 @@ fn release_of(vouched: &Vouched, known: &[ReleaseRow]) -> Result<(ReleaseManifes
         let why = "the package holds rules, not a sensor; publish it with `watchpost rules publish`";
         return Err(refused("notARelease", why));
     };
+    let own = Semver::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Semver::new(0, 0, 0));
+    if let Some(needed) = release.minimum_control_plane_version.as_ref().filter(|needed| **needed > own) {
+        let version = release.version;
+        let why = format!("{version} needs a control plane of {needed} or later, and this is {own}: update it first");
+        return Err(refused("controlPlaneTooOld", why));
+    }
     let known = known.iter().find(|known| known.manifest.version == release.version);
     if known.is_some_and(|known| known.target.sha256 != vouched.published.target.sha256.to_string()) {
         let version = release.version;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use watchpost_core::content::count_suricata_rules;
-use watchpost_core::release::{MAX_RELEASE_JSON, Needs, ReleaseKind, ReleaseManifest};
+use watchpost_core::release::{MAX_RELEASE_JSON, ReleaseManifest};
 use watchpost_core::time::Timestamp;
 use watchpost_package::cab::{self, BuildError};
 use watchpost_package::{Contents, ImageAuthor, PackageInfo, RepositoryError, inspect, tuf};
@@ -82,16 +82,7 @@ fn described(args: &Build) -> Result<ReleaseManifest, Failure> {
     let path = args.from.join("release.json");
     let unreadable = |error: io::Error| Failure::failed(format!("{} cannot be read: {error}", path.display()));
     if !path.exists() {
-        return Ok(ReleaseManifest {
-            version: args.version,
-            kind: ReleaseKind::default(),
-            notes: String::new(),
-            minimum_base_version: None,
-            rules_expected: 0,
-            suricata_rules_expected: 0,
-            needs: Needs::default(),
-            restart: watchpost_core::restart::RestartNeed::None,
-        });
+        return Ok(ReleaseManifest::minor(args.version, 0));
     }
     if fs::metadata(&path).map_err(unreadable)?.len() > MAX_RELEASE_JSON as u64 {
         return Err(Failure::refused(format!("{} is larger than any honest one", path.display())));

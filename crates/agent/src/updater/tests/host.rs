@@ -35,16 +35,7 @@ pub(super) fn wanting(generation: u64, minor: u32) -> Desired {
 
 /// The files of a release, without a manifest: what an author starts from.
 pub(super) fn write_source(folder: &Path, minor: u32, program: &str) -> ReleaseManifest {
-    let release = ReleaseManifest {
-        version: version(minor),
-        kind: watchpost_core::release::ReleaseKind::Minor,
-        notes: String::new(),
-        minimum_base_version: None,
-        rules_expected: 6,
-        suricata_rules_expected: 0,
-        needs: watchpost_core::release::Needs::default(),
-        restart: watchpost_core::restart::RestartNeed::None,
-    };
+    let release = ReleaseManifest::minor(version(minor), 6);
     fs::create_dir_all(folder.join("bin")).unwrap();
     fs::create_dir_all(folder.join("rules")).unwrap();
     fs::write(folder.join("bin/watchpost-sensor"), program).unwrap();

@@ -333,6 +333,7 @@ fn updates_of_network_sensors_have_messages_of_their_own() {
             pulled_back_at: None,
             minimum_base: None,
             restart: crate::restart::RestartNeed::None,
+            systems: Vec::new(),
             target: None,
         });
     }

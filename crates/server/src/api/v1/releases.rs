@@ -80,7 +80,9 @@ fn write(web: &Web, release: &ReleaseRow) -> Value {
     let rollout = web.app.rollout_view(manifest.version, web.app.clock().now());
     let state = rollout.ok().map(|view| view.rollout.state.word());
     json!({
-        "version": manifest.version, "state": state, "kind": manifest.kind, "restart": manifest.restart, "notes": manifest.notes,
+        "version": manifest.version, "state": state, "kind": manifest.kind, "restart": manifest.restart,
+        "minimumBaseVersion": manifest.minimum_base_version, "operatingSystems": manifest.operating_systems,
+        "supportedUntilDateTime": manifest.supported_until, "isRecommended": manifest.recommended, "notes": manifest.notes,
         "publishedDateTime": release.published_at, "pulledBackDateTime": release.pulled_back_at,
         "packageName": release.target.name, "sha256": release.target.sha256, "length": release.target.length,
     })

@@ -131,6 +131,16 @@ async fn publishing_the_same_twice_is_fine_and_anything_else_is_refused_by_code(
     assert!(refused.json()["detail"].as_str().unwrap().starts_with("key colour: unknown field"));
     assert_eq!(server.app().releases().len(), 1, "nothing that was refused is on offer");
 
+    let mut release = watchpost_core::release::ReleaseManifest::minor(B, 1);
+    release.minimum_control_plane_version = "999.0.0".parse().ok();
+    let ahead = house.package_of(release, "a rule of the future");
+    let bytes = std::fs::read(&ahead).unwrap();
+    house.call(&server, Method::POST, "/api/v1/packages", &bytes).await;
+    let body = house.publication(&ahead).to_string();
+    let refused = house.call(&server, Method::POST, "/api/v1/releases", body.as_bytes()).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::CONFLICT, "controlPlaneTooOld".to_owned()));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("needs a control plane of 999.0.0 or later"));
+
     let twin = house.package(A, "the same version with another rule");
     let bytes = std::fs::read(&twin).unwrap();
     house.call(&server, Method::POST, "/api/v1/packages", &bytes).await;
