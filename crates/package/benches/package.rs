@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
+use watchpost_core::release::ReleaseManifest;
 use watchpost_core::version::Version;
 use watchpost_package::{Contents, Sha256Hex, cab, extract, hash_reader, inspect};
 

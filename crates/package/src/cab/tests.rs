@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest};
+use watchpost_core::release::ReleaseManifest;
 use watchpost_core::version::Version;
 
 use super::block::Packer;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use watchpost_core::content::{RULES_COMPONENT, RulesManifest, SignedRules, rules_file_name};
-use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest, SignedRelease};
+use watchpost_core::release::{ReleaseManifest, SignedRelease};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 

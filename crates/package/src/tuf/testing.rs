@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use watchpost_core::content::{RulesManifest, SignedRules, rules_file_name};
-use watchpost_core::release::{Needs, ReleaseKind, ReleaseManifest, SignedRelease};
+use watchpost_core::release::{ReleaseManifest, SignedRelease};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
