@@ -196,7 +196,7 @@ async fn coverage_that_is_set_holds_from_the_next_look_on_and_after_a_restart() 
     let set = json!({ "settings": { "coverage": { "hq/core": 1 } }, "reason": "one is all there is" });
     let path = "/api/v1/rollout-settings";
     let answer = house.call(&server, Method::PATCH, path, set.to_string().as_bytes()).await;
-    assert_eq!(answer.json(), json!({ "maxInFlight": null, "coverage": { "hq/core": 1 } }));
+    assert_eq!(answer.json(), json!({ "maxInFlight": null, "restartForMajor": "off", "coverage": { "hq/core": 1 } }));
     house.publish(&server, B).await;
     app.plan().await.unwrap();
     let waits = |app: &App| app.sensor("DC01", app.clock().now()).unwrap().0.waiting_for.unwrap();
