@@ -310,12 +310,8 @@ impl Site {
     }
 
     /// Sets a host up with the words of `setup` after those of this command.
-    fn enrol(&self, mut setup: Command, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
-        let key = self.path("access-key");
-        std::fs::write(&key, &self.access_key)?;
-        setup.args(["setup", "--quiet", "--root", root, "--server", &self.gateway, "--access-key-file", &key]);
-        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
-        tools::run(&mut setup, "cargo build").map(drop)
+    fn enrol(&self, setup: Command, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
+        self.enrol_by(&self.access_key, setup, name, root, facts)
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.

@@ -18,7 +18,7 @@ use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::{IdentityError, Keyring};
 use crate::proxy_config::{ProxyConfigError, proxy_of};
 use crate::transport::{Client, Timeouts, TransportError};
-use crate::updater::in_one_line;
+use crate::updater::{in_one_line, server_keys};
 
 /// What the way to the server comes to. The first that is wrong; everything before it is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -108,10 +108,10 @@ pub enum CheckError {
 pub async fn check(root: &Path, clock: &Clock, timeouts: Timeouts) -> Result<Finding, CheckError> {
     let config = HostConfig::read(root)?;
     let held = Keyring::of_host(root).open()?.ok_or(CheckError::NotEnrolled)?;
-    let server_key = config.server_key().ok_or(CheckError::Hash)?;
+    let trusted = server_keys::trusted(root, &config).ok_or(CheckError::Hash)?;
     let proxy = proxy_of(root, &config)?;
     let shown = proxy.as_ref().map(ToString::to_string);
-    let client = Client::through(proxy, &config.server, server_key, held.cur()?, timeouts)?;
+    let client = Client::through(proxy, &config.server, trusted, held.cur()?, timeouts)?;
     let answer = client.ping().await;
     Ok(judge(config.server, shown, &answer, clock.now()))
 }

@@ -181,7 +181,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     Installation::new(&layout, disk.clone()).versions.make_folders()?;
     let_engine_pass(layout.root())?;
     let identity = Keyring::of_host(layout.root()).read_or_make(clock.now())?;
-    let client = Client::through(proxy, &server, key.server_key, &identity, Timeouts::default());
+    let client = Client::through(proxy, &server, [key.server_key.into()].into(), &identity, Timeouts::default());
     let client = client.map_err(SetupError::Enroll)?;
     let request = EnrollRequest {
         enrolment_id: enrolment_id(&identity.pin()),

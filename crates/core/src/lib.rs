@@ -19,6 +19,7 @@ pub mod rehearsal;
 pub mod release;
 pub mod rollout;
 pub mod sensor;
+pub mod server_keys;
 pub mod settings;
 pub mod sync;
 pub mod time;

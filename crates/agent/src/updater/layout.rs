@@ -101,6 +101,12 @@ impl Layout {
         self.updater().join("trust")
     }
 
+    /// The two slots of the record of the server's keys.
+    #[must_use]
+    pub fn server_keys_slots(&self) -> [PathBuf; 2] {
+        [self.updater().join("server-keys.0"), self.updater().join("server-keys.1")]
+    }
+
     /// The root of the image repository that the installer shipped.
     #[must_use]
     pub fn image_root(&self) -> PathBuf {

@@ -12,6 +12,7 @@ mod pace;
 mod prepare;
 mod record_store;
 mod rotation;
+pub(crate) mod server_keys;
 mod service;
 mod status;
 mod supervisor;

@@ -98,6 +98,13 @@ fn check_ins_of_every_step() {
             ..Report::default()
         },
     );
+    // Added later: a message without it is one of a host that says nothing of it.
+    let keys = Report { server_keys: (1..=4).map(|n| [n; 32].into()).collect(), ..quiet.clone() };
+    let bytes = SyncRequest::encode(&keys, &Measurements::default());
+    assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, keys);
+    let too_many = Report { server_keys: (1..=5).map(|n| [n; 32].into()).collect(), ..quiet.clone() };
+    let refused = SyncRequest::from_bytes(&SyncRequest::encode(&too_many, &Measurements::default()));
+    assert!(refused.unwrap_err().to_string().contains("serverKeys"));
     let failed = UpdateProgress::Failed { version, reverted: true, reason: "it did not get ready".into(), at: AT };
     check_report("sync_request_failed", &Report { update: failed, ..Report::default() });
 }
@@ -119,15 +126,23 @@ fn answers_and_refusals() {
             ..Desired::default()
         },
         standing: None,
+        learn_server_keys: false,
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);
-    let empty =
-        SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default(), standing: None };
+    let empty = SyncReply {
+        server_time: AT,
+        come_back_after: Duration::ZERO,
+        desired: Desired::default(),
+        standing: None,
+        learn_server_keys: false,
+    };
     check("sync_reply_nothing", &empty.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &empty);
     // Without the field, all is as before; with it, it reads back.
     let pins = vec![(Pin::from([1; 32]), Role::Retiring), (Pin::from([2; 32]), Role::Active)];
     let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty };
     assert_eq!(SyncReply::from_bytes(&rotating.to_bytes()).unwrap(), rotating);
+    let learning = SyncReply { learn_server_keys: true, ..rotating };
+    assert_eq!(SyncReply::from_bytes(&learning.to_bytes()).unwrap(), learning);
     let refusal = ErrorReply::new(Code::AccessKeyUnknown, "the access key is not known here");
     check("error_reply", &refusal.to_bytes(), |bytes| ErrorReply::from_bytes(bytes).unwrap(), &refusal);
     assert_eq!(refusal.known_code(), Some(Code::AccessKeyUnknown));

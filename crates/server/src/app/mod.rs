@@ -32,6 +32,9 @@ pub mod rules;
 #[cfg(test)]
 mod rules_tests;
 pub mod sensors;
+pub mod server_keys;
+#[cfg(test)]
+mod server_keys_tests;
 pub mod settings;
 pub(crate) mod shelves;
 #[cfg(test)]
@@ -56,6 +59,7 @@ use self::activity::{Activity, Busy};
 use self::directory::Directories;
 use self::fleet::Fleet;
 use self::own_health::OwnHealth;
+use self::server_keys::ServerKeyRoom;
 use self::shelves::Shelves;
 use crate::config::{DirectorySettings, TlsFiles};
 use crate::events::{Bus, Event};
@@ -101,6 +105,7 @@ struct Inner {
     /// Held from before a change is computed until it is in memory, so that changes keep one order.
     gate: tokio::sync::Mutex<()>,
     shelves: Shelves,
+    server_keys: ServerKeyRoom,
     directories: Directories,
     own_health: OwnHealth,
     metrics: Metrics,
@@ -129,6 +134,7 @@ impl App {
         let policy = Policy::default();
         let fleet = Fleet::load(&mut tx, &policy.certificate).await?;
         let accounts = Accounts::load(&mut tx).await?;
+        let server_keys = ServerKeyRoom::load(&mut tx, &folder).await?;
         drop(tx);
         let app = Self(Arc::new(Inner {
             store,
@@ -141,6 +147,7 @@ impl App {
             accounts: RwLock::new(accounts),
             gate: tokio::sync::Mutex::new(()),
             shelves: Shelves::new(mirror, director),
+            server_keys,
             directories: Directories::new(directories),
             own_health: OwnHealth::new(portal),
             metrics: Metrics::default(),
@@ -152,6 +159,7 @@ impl App {
             poked: Mutex::new(None),
             clock,
         }));
+        app.publish_server_keys().await?;
         app.poke();
         Ok(app)
     }
@@ -231,6 +239,7 @@ impl App {
     /// # Errors
     /// When the disk refuses.
     pub async fn resign_director(&self) -> Result<bool, AppError> {
+        self.publish_server_keys().await?;
         self.0.shelves.resign(self.0.clock.now()).await
     }
 
@@ -249,6 +258,8 @@ impl App {
             .folder
             .read_key(crate::founding::ACCESS_KEY)
             .map_err(|error| AppError::Files { doing: "read the access key", source: std::io::Error::other(error) })?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let text = String::from_utf8_lossy(&bytes);
+        // The file was written with the key that the server was founded with.
+        Ok(text.parse().map_or_else(|_| text.into_owned(), |key| self.with_serving_key(key).to_string()))
     }
 }

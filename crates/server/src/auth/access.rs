@@ -76,6 +76,8 @@ words! {
         PublishReleases = "releases.publish",
         /// See the access key that admits hosts.
         ReadAccessKey = "accessKey.read",
+        /// Renew the key that hosts know this server by.
+        ManageTrust = "trust.manage",
         /// See, make and revoke API tokens.
         ManageTokens = "tokens.manage",
         /// Sign oneself in and out.
@@ -171,6 +173,7 @@ fn needed(action: Action) -> Role {
         | Action::ManageSensors
         | Action::PublishReleases
         | Action::ReadAccessKey
+        | Action::ManageTrust
         | Action::ManageTokens => Role::Administrator,
     }
 }
@@ -213,7 +216,7 @@ mod tests {
         assert_eq!(allowed(Role::User), "fleet.read rollouts.steer alerts.manage session.own");
         assert_eq!(
             allowed(Role::Administrator),
-            "fleet.read health.manage audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read tokens.manage session.own"
+            "fleet.read health.manage audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read trust.manage tokens.manage session.own"
         );
     }
 

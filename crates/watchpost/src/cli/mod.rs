@@ -10,5 +10,6 @@ pub(crate) mod health;
 pub(crate) mod output;
 pub(crate) mod rollouts;
 pub(crate) mod sensors;
+pub(crate) mod server_key;
 pub(crate) mod tokens;
 pub(crate) mod trust;

@@ -15,6 +15,7 @@ mod releases;
 mod rollouts;
 mod rules;
 mod sensors;
+mod server_key;
 mod settings;
 mod status;
 #[cfg(test)]
@@ -71,6 +72,10 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .get("/events", Action::ReadFleet, events::stream)
         .get("/status", Action::ReadFleet, status::show)
         .get("/trust", Action::ReadFleet, trust::list)
+        .get("/server-key", Action::ReadFleet, server_key::show)
+        .post("/server-key/announce", Action::ManageTrust, server_key::announce)
+        .post("/server-key/switch", Action::ManageTrust, server_key::switch)
+        .post("/server-key/retire", Action::ManageTrust, server_key::retire)
         .get("/access-key", Action::ReadAccessKey, status::access_key)
         .get("/tokens", Action::ManageTokens, tokens::list)
         .post("/tokens", Action::ManageTokens, tokens::create)
