@@ -1,5 +1,6 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
+mod clones;
 mod conformance;
 mod connection;
 mod demo;

@@ -310,8 +310,9 @@ impl Site {
     }
 
     /// Sets a host up with the words of `setup` after those of this command.
-    fn enrol(&self, setup: Command, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
-        self.enrol_by(&self.access_key, setup, name, root, facts)
+    fn enrol(&self, mut setup: Command, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
+        self.words_of_setup(&mut setup, &self.access_key, name, root)?;
+        tools::run(setup.args(facts), "cargo build").map(drop)
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.

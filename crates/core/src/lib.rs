@@ -4,6 +4,7 @@
 
 pub mod access_key;
 pub mod catalogue;
+pub mod clones;
 pub mod content;
 pub mod directory;
 pub mod evidence;

@@ -27,25 +27,35 @@ impl Site {
     /// # Errors
     /// When setup fails; says what it printed.
     pub fn set_up_with(&self, access_key: &str, name: &str, root: &Path) -> anyhow::Result<()> {
-        let log = self.path("audit.jsonl");
-        let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--audit-log", &log];
-        self.enrol_by(access_key, Command::new(binary("watchpost-updater")?), name, &text(root), &facts)
+        tools::run(&mut self.setup(access_key, name, root)?, "cargo build").map(drop)
     }
 
-    /// Sets a host up with this access key and the words of `setup` after those of this command.
-    pub(super) fn enrol_by(
+    /// The command that sets a host up in this folder with this access key.
+    ///
+    /// # Errors
+    /// When the key cannot be written down.
+    pub fn setup(&self, access_key: &str, name: &str, root: &Path) -> anyhow::Result<Command> {
+        let log = self.path("audit.jsonl");
+        let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--audit-log", &log];
+        let mut setup = Command::new(binary("watchpost-updater")?);
+        self.words_of_setup(&mut setup, access_key, name, &text(root))?;
+        setup.args(facts);
+        Ok(setup)
+    }
+
+    /// The words of `setup` after those of this command, but for the facts of the host.
+    pub(super) fn words_of_setup(
         &self,
+        setup: &mut Command,
         access_key: &str,
-        mut setup: Command,
         name: &str,
         root: &str,
-        facts: &[&str],
     ) -> anyhow::Result<()> {
         let key = self.path("access-key");
         std::fs::write(&key, access_key)?;
         setup.args(["setup", "--quiet", "--root", root, "--server", &self.gateway, "--access-key-file", &key]);
-        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
-        tools::run(&mut setup, "cargo build").map(drop)
+        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]);
+        Ok(())
     }
 
     /// Starts the control plane.

@@ -191,6 +191,9 @@ struct SetupArguments {
     delayed_update: bool,
     #[command(flatten)]
     proxy: ProxyArguments,
+    /// If this host is held in quarantine, because another one is enrolled in its name: wait until that is decided.
+    #[arg(long)]
+    wait: bool,
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -338,6 +341,7 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         sensor_user: arguments.sensor_user,
         sensor_unit: arguments.sensor_unit,
         delayed: arguments.delayed_update,
+        waits: arguments.wait,
         proxy_url: arguments.proxy.proxy_url,
         proxy_credentials,
     };

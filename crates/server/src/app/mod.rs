@@ -6,6 +6,9 @@ pub mod accounts;
 pub(crate) mod activity;
 pub mod alerts;
 pub mod audit;
+pub mod clones;
+#[cfg(test)]
+mod clones_tests;
 pub mod devices;
 pub mod directory;
 pub mod enrollment;

@@ -4,6 +4,7 @@ pub(crate) mod access_key;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod client;
+pub(crate) mod clones;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod health;

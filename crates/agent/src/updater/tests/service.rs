@@ -77,6 +77,7 @@ impl World {
             engine_user: None,
             sensor_user: None,
             sensor_unit: None,
+            waits: false,
             delayed: false,
             proxy_url: None,
             proxy_credentials: None,

@@ -4,6 +4,7 @@ mod alerts;
 mod audit;
 mod body;
 mod certificates;
+mod clones;
 mod devices;
 mod directories;
 mod events;
@@ -71,6 +72,9 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .get("/audit", Action::ReadAudit, audit::list)
         .get("/events", Action::ReadFleet, events::stream)
         .get("/status", Action::ReadFleet, status::show)
+        .get("/clones", Action::ReadFleet, clones::list)
+        .get("/clones/{fingerprint}", Action::ReadFleet, clones::show)
+        .post("/clones/{fingerprint}/decide", Action::ManageSensors, clones::decide)
         .get("/trust", Action::ReadFleet, trust::list)
         .get("/server-key", Action::ReadFleet, server_key::show)
         .post("/server-key/announce", Action::ManageTrust, server_key::announce)
