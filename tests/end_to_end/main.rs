@@ -5,6 +5,7 @@ mod conformance;
 mod connection;
 mod demo;
 mod directory;
+mod endpoints;
 mod evidence;
 mod full_disk;
 mod fuzz;

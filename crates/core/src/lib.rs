@@ -5,6 +5,7 @@
 pub mod access_key;
 pub mod catalogue;
 pub mod clones;
+pub mod connection;
 pub mod content;
 pub mod directory;
 pub mod evidence;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prost::Message as _;
+use watchpost_core::connection::ConnectionCheck;
 use watchpost_core::content::DesiredRules;
 use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
 use watchpost_core::identity::Standing;
@@ -131,8 +132,15 @@ fn report_to_wire(report: &Report) -> wire::Report {
         operating_system: for_people(&report.operating_system),
         facts: to_json(&report.facts),
         rules: to_json(&report.rules),
+        connection: to_json(&report.connection),
         server_keys: report.server_keys.iter().map(|key| key.bytes().to_vec()).collect(),
     }
+}
+
+/// A verdict that a newer host knows and this build does not is no reason to refuse its check-in.
+fn connection(bytes: &[u8]) -> Result<Option<ConnectionCheck>, WireError> {
+    let said: Option<serde_json::Value> = from_json("connection", bytes, SMALL_PART_BYTES)?;
+    Ok(said.and_then(|said| serde_json::from_value(said).ok()))
 }
 
 fn server_key(bytes: Vec<u8>) -> Result<ServerKey, WireError> {
@@ -159,6 +167,7 @@ fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
         operating_system: text("operatingSystem", raw.operating_system, TEXT_CHARS)?,
         facts: from_json("facts", &raw.facts, MAX_FACTS_BYTES)?,
         rules: from_json("rules", &raw.rules, RULES_REPORT_BYTES)?,
+        connection: connection(&raw.connection)?,
         server_keys: raw.server_keys.into_iter().map(server_key).collect::<Result<_, _>>()?,
     })
 }

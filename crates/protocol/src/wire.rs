@@ -92,6 +92,9 @@ pub struct Report {
     /// Each 32 bytes; none: a host that says nothing of it.
     #[prost(bytes = "vec", repeated, tag = "90")]
     pub server_keys: Vec<Vec<u8>>,
+    /// JSON; empty: there was no reason to look.
+    #[prost(bytes = "vec", tag = "91")]
+    pub connection: Vec<u8>,
 }
 
 /// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.

@@ -107,8 +107,9 @@ async fn load(settings: &Settings, folder: &Folder, store: Store, clock: Clock) 
     };
     let limits = Limits { package_bytes: settings.max_package_bytes };
     let (directories, portal) = (settings.directories.clone(), settings.tls.clone());
-    let parts =
-        Parts { store, workspace, clock, folder: folder.clone(), limits, mirror, director, directories, portal };
+    let places = crate::app::endpoints::places(settings);
+    let folder = folder.clone();
+    let parts = Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal, places };
     Ok(App::load(parts).await?)
 }
 

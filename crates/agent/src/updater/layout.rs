@@ -119,6 +119,12 @@ impl Layout {
         self.updater().join("updater.lock")
     }
 
+    /// What the last check of the connection by hand came to.
+    #[must_use]
+    pub fn connection_note(&self) -> PathBuf {
+        self.updater().join("connection.json")
+    }
+
     /// What the updater writes down for people.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 //!
 //! Never stops a sensor because a server is silent, and never runs what two repositories have not vouched for.
 
+mod connection;
 mod courier;
 mod driver;
 mod error;

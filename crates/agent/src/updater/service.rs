@@ -17,6 +17,7 @@ use watchpost_core::updater::Event;
 use watchpost_package::Sha256Hex;
 use watchpost_protocol::{Code, SyncReply};
 
+use super::connection::ConnectionWatch;
 use super::courier::{Courier, Delivery};
 use super::driver::Driver;
 use super::error::{DriverError, in_one_line};
@@ -162,6 +163,8 @@ struct Session {
     rotating: JoinSet<Rotated>,
     /// The keys of the server.
     server_keys: ServerTrust,
+    /// The way to the server.
+    connection: ConnectionWatch,
     guard: mpsc::Receiver<News>,
     guarding: JoinHandle<()>,
     /// What was sent last and is not answered.
@@ -222,6 +225,7 @@ impl Session {
             Supervisor::new(layout.clone(), options.sensor_arguments.clone(), to_heard, sensor).launching(launch);
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
         let server_keys = ServerTrust::new(layout, base, client.clone(), preparer.clone());
+        let connection = ConnectionWatch::new(layout);
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);
         let (to_rules, rules) = mpsc::channel(1);
@@ -244,6 +248,7 @@ impl Session {
             rotation,
             rotating,
             server_keys,
+            connection,
             guard,
             guarding,
             sent,
@@ -346,6 +351,7 @@ impl Session {
             return;
         }
         self.driver.look_at_host();
+        self.connection.look();
         let (report, measurements) = (self.report(), self.driver.measurements());
         self.pace.began(now);
         self.sent = Some(report.clone());
@@ -363,6 +369,7 @@ impl Session {
         match answer {
             Ok(reply) => {
                 self.acknowledged = sent;
+                self.connection.reached(now);
                 self.pace.answered(now, reply.come_back_after);
                 let standing = reply.standing.clone();
                 if reply.learn_server_keys {
@@ -376,6 +383,7 @@ impl Session {
             }
             Err(error) => {
                 tracing::warn!("the check-in was not answered: {}", in_one_line(&error));
+                self.connection.failed(&error, now);
                 self.pace.failed(now, setback(&error), random());
                 if let Some(occasion) = Occasion::of(&error) {
                     self.rotate(occasion);
@@ -404,7 +412,8 @@ impl Session {
 
     /// What this host reports.
     fn report(&self) -> Report {
-        Report { server_keys: self.client.trusted(), ..self.driver.report() }
+        let (server_keys, connection) = (self.client.trusted(), self.connection.told());
+        Report { server_keys, connection, ..self.driver.report() }
     }
 
     /// A report that differs from the acknowledged one is sent soon.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest};
 use proptest::prelude::*;
+use watchpost_core::connection::{ConnectionCheck, Occasion, Verdict};
 use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::identity::{Pin, Role, Standing};
@@ -102,6 +103,13 @@ fn check_ins_of_every_step() {
     let keys = Report { server_keys: (1..=4).map(|n| [n; 32].into()).collect(), ..quiet.clone() };
     let bytes = SyncRequest::encode(&keys, &Measurements::default());
     assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, keys);
+    let check = ConnectionCheck::new(Verdict::NoAnswer, AT, Occasion::Trouble, "no answer");
+    let checked = Report { connection: Some(check), ..quiet.clone() };
+    let bytes = SyncRequest::encode(&checked, &Measurements::default());
+    assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, checked);
+    let at = bytes.windows(8).position(|eight| eight == b"noAnswer").unwrap();
+    let newer = [&bytes[..at], b"newWords", &bytes[at + 8..]].concat();
+    assert_eq!(SyncRequest::from_bytes(&newer).unwrap().report, quiet, "a word of a newer host");
     let too_many = Report { server_keys: (1..=5).map(|n| [n; 32].into()).collect(), ..quiet.clone() };
     let refused = SyncRequest::from_bytes(&SyncRequest::encode(&too_many, &Measurements::default()));
     assert!(refused.unwrap_err().to_string().contains("serverKeys"));

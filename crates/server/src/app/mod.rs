@@ -11,6 +11,7 @@ pub mod clones;
 mod clones_tests;
 pub mod devices;
 pub mod directory;
+pub mod endpoints;
 pub mod enrollment;
 mod error;
 pub mod evidence;
@@ -49,6 +50,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, broadcast};
 use watchpost_clock::Clock;
+use watchpost_core::connection::Places;
 use watchpost_core::id::WorkspaceId;
 use watchpost_core::policy::Policy;
 use watchpost_core::time::Timestamp;
@@ -92,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) directories: Vec<DirectorySettings>,
     /// The portal's certificate, to be watched.
     pub(crate) portal: Option<TlsFiles>,
+    /// What has to be reached.
+    pub(crate) places: Places,
 }
 
 struct Inner {
@@ -107,6 +111,7 @@ struct Inner {
     accounts: RwLock<Accounts>,
     /// Held from before a change is computed until it is in memory, so that changes keep one order.
     gate: tokio::sync::Mutex<()>,
+    places: Places,
     shelves: Shelves,
     server_keys: ServerKeyRoom,
     directories: Directories,
@@ -132,7 +137,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 impl App {
     /// Loads everything a server remembers.
     pub(crate) async fn load(parts: Parts) -> Result<Self, AppError> {
-        let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal } = parts;
+        let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal, places } = parts;
         let mut tx = store.read(workspace).await?;
         let policy = Policy::default();
         let fleet = Fleet::load(&mut tx, &policy.certificate).await?;
@@ -149,6 +154,7 @@ impl App {
             fleet: RwLock::new(fleet),
             accounts: RwLock::new(accounts),
             gate: tokio::sync::Mutex::new(()),
+            places,
             shelves: Shelves::new(mirror, director),
             server_keys,
             directories: Directories::new(directories),

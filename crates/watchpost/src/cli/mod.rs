@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod clones;
 pub(crate) mod devices;
 pub(crate) mod directory;
+pub(crate) mod endpoints;
 pub(crate) mod health;
 pub(crate) mod output;
 pub(crate) mod rollouts;

@@ -7,6 +7,7 @@ mod certificates;
 mod clones;
 mod devices;
 mod directories;
+mod endpoints;
 mod events;
 mod health;
 mod packages;
@@ -75,6 +76,8 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .get("/clones", Action::ReadFleet, clones::list)
         .get("/clones/{fingerprint}", Action::ReadFleet, clones::show)
         .post("/clones/{fingerprint}/decide", Action::ManageSensors, clones::decide)
+        .get("/endpoints", Action::ReadFleet, endpoints::list)
+        .get("/endpoints.csv", Action::ReadFleet, endpoints::download)
         .get("/trust", Action::ReadFleet, trust::list)
         .get("/server-key", Action::ReadFleet, server_key::show)
         .post("/server-key/announce", Action::ManageTrust, server_key::announce)
