@@ -114,3 +114,18 @@ async fn a_host_that_was_away_during_the_whole_overlap_is_shown_and_comes_back_a
     assert_eq!(sensors["value"][0]["id"], before["id"]);
     site.until("server-key", "it is ready", |key| key["readyCount"] == 1 && key["absentCount"] == 0).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_access_key_stops_the_old_one_at_once_and_no_enrolled_host() {
+    let mut site = Site::without_small_disks().await.unwrap();
+    site.bring_up_host().unwrap();
+    goes_on(&site, "DC01").await;
+    let old = site.watchpost(&["access-key", "show", "--output", "table"]).unwrap();
+    let new = site.watchpost(&["access-key", "regenerate", "--reason", "mailed", "--output", "table"]).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let refused = site.set_up_with(&old, "DC02", &other.path().join("host")).unwrap_err().to_string();
+    assert!(refused.contains("access_key_unknown") && refused.contains("exit status: 3"), "{refused}");
+    site.set_up_with(&new, "DC02", &other.path().join("host")).unwrap();
+    goes_on(&site, "DC01").await;
+    assert_eq!(site.watchpost(&["access-key", "show", "--output", "table"]).unwrap(), new);
+}

@@ -72,7 +72,7 @@ enum Command {
     /// Says which places have to be reached, by whom and what for.
     #[command(subcommand, after_help = "Example:\n  watchpost endpoints list")]
     Endpoints(cli::endpoints::Command),
-    /// Shows the access key, with which hosts enrol.
+    /// Shows the access key, with which hosts enrol, or makes another one.
     #[command(subcommand, after_help = "Example:\n  watchpost access-key show --output table > access-key")]
     AccessKey(cli::access_key::Command),
     /// Makes, lists and revokes API tokens.

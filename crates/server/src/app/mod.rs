@@ -2,6 +2,7 @@
 //!
 //! Doors (API, portal, gateway, workers) call these and never write SQL or decide anything themselves.
 
+pub mod access_key;
 pub mod accounts;
 pub(crate) mod activity;
 pub mod alerts;
@@ -143,6 +144,7 @@ impl App {
         let fleet = Fleet::load(&mut tx, &policy.certificate).await?;
         let accounts = Accounts::load(&mut tx).await?;
         let server_keys = ServerKeyRoom::load(&mut tx, &folder).await?;
+        access_key::finish(&mut tx, &folder).await?;
         drop(tx);
         let app = Self(Arc::new(Inner {
             store,
@@ -255,20 +257,5 @@ impl App {
     /// When the first document of the director expires.
     pub async fn director_expires_at(&self) -> Timestamp {
         self.0.shelves.earliest_expiry().await
-    }
-
-    /// The whole current access key, for showing it to who may enrol hosts.
-    ///
-    /// # Errors
-    /// When its file cannot be read.
-    pub fn access_key(&self) -> Result<String, AppError> {
-        let bytes = self
-            .0
-            .folder
-            .read_key(crate::founding::ACCESS_KEY)
-            .map_err(|error| AppError::Files { doing: "read the access key", source: std::io::Error::other(error) })?;
-        let text = String::from_utf8_lossy(&bytes);
-        // The file was written with the key that the server was founded with.
-        Ok(text.parse().map_or_else(|_| text.into_owned(), |key| self.with_serving_key(key).to_string()))
     }
 }

@@ -84,6 +84,7 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/server-key/switch", Action::ManageTrust, server_key::switch)
         .post("/server-key/retire", Action::ManageTrust, server_key::retire)
         .get("/access-key", Action::ReadAccessKey, status::access_key)
+        .post("/access-key/regenerate", Action::ManageAccessKey, status::regenerate_access_key)
         .get("/tokens", Action::ManageTokens, tokens::list)
         .post("/tokens", Action::ManageTokens, tokens::create)
         .post("/tokens/{token}/revoke", Action::ManageTokens, tokens::revoke)
