@@ -69,6 +69,7 @@ impl Plane {
             secret: self.access_secret.clone(),
             enrolment_id: format!("enrolment-{name}"),
             host_id: format!("host-{name}"),
+            from: String::new(),
             name: name.to_owned(),
             sensor_type: "domainControllerIntegrated".to_owned(),
             domain: DOMAIN.to_owned(),

@@ -1,9 +1,11 @@
 //! End-to-end tests: the real programs as processes, looked at from outside.
 
+mod clones;
 mod conformance;
 mod connection;
 mod demo;
 mod directory;
+mod endpoints;
 mod evidence;
 mod full_disk;
 mod fuzz;
@@ -17,6 +19,7 @@ mod own_health;
 mod restart;
 mod rotation;
 mod rules;
+mod server_key;
 mod trust;
 mod units;
 mod untouched;

@@ -311,11 +311,8 @@ impl Site {
 
     /// Sets a host up with the words of `setup` after those of this command.
     fn enrol(&self, mut setup: Command, name: &str, root: &str, facts: &[&str]) -> anyhow::Result<()> {
-        let key = self.path("access-key");
-        std::fs::write(&key, &self.access_key)?;
-        setup.args(["setup", "--quiet", "--root", root, "--server", &self.gateway, "--access-key-file", &key]);
-        setup.args(["--image-root", &self.path("author/metadata/1.root.json"), "--name", name]).args(facts);
-        tools::run(&mut setup, "cargo build").map(drop)
+        self.words_of_setup(&mut setup, &self.access_key, name, root)?;
+        tools::run(setup.args(facts), "cargo build").map(drop)
     }
 
     /// Builds and signs a release with the product's own commands; gives its package.

@@ -10,57 +10,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 use watchpost_clock::Clock;
+pub use watchpost_core::connection::Verdict;
+use watchpost_core::connection::{ConnectionCheck, Occasion};
 use watchpost_core::policy::HealthPolicy;
 use watchpost_core::time::Timestamp;
 use watchpost_protocol::{Code, PingReply};
 
+use crate::host::disk::Disk;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::{IdentityError, Keyring};
 use crate::proxy_config::{ProxyConfigError, proxy_of};
 use crate::transport::{Client, Timeouts, TransportError};
-use crate::updater::in_one_line;
-
-/// What the way to the server comes to. The first that is wrong; everything before it is right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    /// Everything is right.
-    Ok,
-    /// A name has no address: the server's, or the proxy's where there is one.
-    NameNotResolved,
-    /// Nothing answers at the server's address.
-    NoConnection,
-    /// Nothing answers at the proxy's address.
-    ProxyUnreachable,
-    /// The proxy wants credentials, or other ones.
-    ProxyAuthentication,
-    /// The proxy opens no way to the server.
-    ProxyRefused,
-    /// What answers at the proxy's address is none.
-    NoProxy,
-    /// Who answers speaks no TLS 1.3.
-    TlsTooOld,
-    /// Something on the way opens TLS.
-    Intercepted,
-    /// Another server answers.
-    Untrusted,
-    /// TLS failed for another reason.
-    TlsFailed,
-    /// No answer in time, or none to its end.
-    NoAnswer,
-    /// What answers is no gateway.
-    NoGateway,
-    /// The server asks this host to come back later.
-    RateLimited,
-    /// The server is starting, stopping or failing.
-    Unavailable,
-    /// The server knows no sensor with this host's certificate: never enrolled, deleted, or revoked.
-    UnknownKey,
-    /// The host's clock is far from the server's. Nothing rests on it; what it writes down is dated wrong.
-    ClockWrong,
-    /// This host itself is not fit to ask.
-    HostBroken,
-}
+use crate::updater::{Layout, in_one_line, server_keys};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,12 +69,26 @@ pub enum CheckError {
 pub async fn check(root: &Path, clock: &Clock, timeouts: Timeouts) -> Result<Finding, CheckError> {
     let config = HostConfig::read(root)?;
     let held = Keyring::of_host(root).open()?.ok_or(CheckError::NotEnrolled)?;
-    let server_key = config.server_key().ok_or(CheckError::Hash)?;
+    let trusted = server_keys::trusted(root, &config).ok_or(CheckError::Hash)?;
     let proxy = proxy_of(root, &config)?;
     let shown = proxy.as_ref().map(ToString::to_string);
-    let client = Client::through(proxy, &config.server, server_key, held.cur()?, timeouts)?;
+    let client = Client::through(proxy, &config.server, trusted, held.cur()?, timeouts)?;
     let answer = client.ping().await;
-    Ok(judge(config.server, shown, &answer, clock.now()))
+    let finding = judge(config.server, shown, &answer, clock.now());
+    note(root, &finding, clock.now());
+    Ok(finding)
+}
+
+/// Leaves what was found for the updater, which tells it at the next check-in. Whoever may not write there still reads
+/// the answer.
+fn note(root: &Path, finding: &Finding, now: Timestamp) {
+    let check = ConnectionCheck::new(finding.verdict, now, Occasion::ByHand, &finding.message);
+    let path = Layout::new(root).connection_note();
+    let kept = serde_json::to_vec(&check).map_err(std::io::Error::from);
+    let kept = kept.and_then(|bytes| Disk::default().replace(&path, &bytes));
+    if let Err(error) = kept {
+        tracing::info!("what was found is not told to the server: {error}");
+    }
 }
 
 /// What an answer, or the want of one, means.
@@ -144,7 +119,7 @@ fn judge_reply(is_enrolled: bool, ahead: i64) -> (Verdict, String) {
     (Verdict::Ok, "the server answers, has the right key, and knows this host".to_owned())
 }
 
-fn judge_error(error: &TransportError) -> Verdict {
+pub(crate) fn judge_error(error: &TransportError) -> Verdict {
     match error {
         TransportError::Address(_) | TransportError::Identity(_) | TransportError::Sink(_) => Verdict::HostBroken,
         TransportError::Dns { .. } => Verdict::NameNotResolved,
@@ -165,13 +140,5 @@ fn judge_error(error: &TransportError) -> Verdict {
             Some(Code::NotFound | Code::MethodNotAllowed) => Verdict::NoGateway,
             Some(_) | None => Verdict::Unavailable,
         },
-    }
-}
-
-impl Verdict {
-    /// Whether the other side said no, as opposed to something having failed.
-    #[must_use]
-    pub fn is_refusal(self) -> bool {
-        matches!(self, Self::UnknownKey | Self::RateLimited | Self::ProxyAuthentication | Self::ProxyRefused)
     }
 }

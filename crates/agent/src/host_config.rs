@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use watchpost_core::server_keys::ServerKey;
 
 use crate::proxy_config::ProxyConfig;
 
@@ -100,9 +101,8 @@ impl HostConfig {
 
     /// The hash of the server's key; `None`: the settings name none that is whole.
     #[must_use]
-    pub fn server_key(&self) -> Option<[u8; 32]> {
-        let mut key = [0; 32];
-        hex::decode_to_slice(&self.server_key_sha256, &mut key).ok().map(|()| key)
+    pub fn server_key(&self) -> Option<ServerKey> {
+        self.server_key_sha256.parse().ok()
     }
 
     /// Reads the settings of the host folder `root`.

@@ -35,6 +35,8 @@ const KEY_FILE_BYTES: u64 = 4096;
 
 /// How long setup asks a server that does not answer, in real time.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a host in quarantine waits when the server does not say.
+const QUARANTINE_PAUSE: Duration = Duration::from_secs(60);
 /// The pause between two such attempts.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -93,6 +95,8 @@ pub struct Setup {
     pub watched_unit: Option<String>,
     /// Whether it asks for the delayed ring.
     pub delayed: bool,
+    /// Whether setup waits for the decision when this host is held in quarantine.
+    pub waits: bool,
     /// The proxy on the way to the server, `http://host:port`.
     pub proxy_url: Option<String>,
     /// Who this host is to the proxy.
@@ -183,7 +187,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
     Installation::new(&layout, disk.clone()).versions.make_folders()?;
     let_engine_pass(layout.root())?;
     let identity = Keyring::of_host(layout.root()).read_or_make(clock.now())?;
-    let client = Client::through(proxy, &server, key.server_key, &identity, Timeouts::default());
+    let client = Client::through(proxy, &server, [key.server_key.into()].into(), &identity, Timeouts::default());
     let client = client.map_err(SetupError::Enroll)?;
     let request = EnrollRequest {
         enrolment_id: enrolment_id(&identity.pin()),
@@ -199,7 +203,7 @@ pub async fn set_up(setup: &Setup, clock: &Clock) -> Result<SensorId, SetupError
         version: None,
         operating_system: facts::operating_system(),
     };
-    let reply = enroll(&client, &request, clock).await.map_err(refused_or_failed)?;
+    let reply = enroll(&client, &request, setup.waits, clock).await.map_err(refused_or_failed)?;
     // Only now: what a host trusts must not change by a setup that was refused.
     let shipped = layout.image_root();
     disk.replace(&shipped, &image_root).map_err(|source| SetupError::Write { path: shipped, source })?;
@@ -259,10 +263,20 @@ fn let_engine_pass(root: &Path) -> Result<(), SetupError> {
 }
 
 /// Enrols, and asks again for a while when the server is just starting, stopping or out of reach: repeating is harmless.
-async fn enroll(client: &Client, request: &EnrollRequest, clock: &Clock) -> Result<EnrollReply, TransportError> {
-    let begun = clock.instant();
+async fn enroll(
+    client: &Client,
+    request: &EnrollRequest,
+    waits: bool,
+    clock: &Clock,
+) -> Result<EnrollReply, TransportError> {
+    let mut begun = clock.instant();
     loop {
         match client.enroll(request).await {
+            Err(TransportError::Refused { code: Some(Code::EnrolmentQuarantined), retry_after, .. }) if waits => {
+                tracing::info!("this host is held in quarantine and waits for a decision");
+                tokio::time::sleep(retry_after.unwrap_or(QUARANTINE_PAUSE).max(ASK_AGAIN)).await;
+                begun = clock.instant();
+            }
             Err(error) if may_pass(&error) && clock.instant().saturating_duration_since(begun) < PATIENCE => {
                 tracing::info!("enrolling is tried again: {error}");
                 tokio::time::sleep(ASK_AGAIN).await;

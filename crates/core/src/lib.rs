@@ -4,6 +4,8 @@
 
 pub mod access_key;
 pub mod catalogue;
+pub mod clones;
+pub mod connection;
 pub mod content;
 pub mod directory;
 pub mod evidence;
@@ -20,6 +22,7 @@ pub mod release;
 pub mod restart;
 pub mod rollout;
 pub mod sensor;
+pub mod server_keys;
 pub mod settings;
 pub mod sync;
 pub mod time;

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::connection::ConnectionCheck;
 use crate::content::{DesiredRules, RulesReport};
 use crate::facts::{EngineKind, Facts};
+use crate::server_keys::ServerKeys;
 use crate::settings::SensorSettings;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -135,6 +137,12 @@ pub struct Report {
     /// How the host stands with rule packages.
     #[serde(default)]
     pub rules: RulesReport,
+    /// The keys of its server that this host trusts, verified and durable. Empty: a host that says nothing of it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub server_keys: ServerKeys,
+    /// The last look at the way to the server that there was a reason for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionCheck>,
 }
 
 /// The target file of a release, as both TUF repositories must name it.

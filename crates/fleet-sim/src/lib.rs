@@ -52,7 +52,7 @@ impl SimSensor {
     /// # Errors
     /// When the certificate cannot be used or the address is none.
     pub fn with_identity(server: &str, key: &AccessKey, name: &str, identity: Identity) -> anyhow::Result<Self> {
-        let client = Client::new(server, key.server_key, &identity, Timeouts::default())?;
+        let client = Client::new(server, [key.server_key.into()].into(), &identity, Timeouts::default())?;
         let enrolment = EnrollRequest {
             enrolment_id: identity.enrolment_id(),
             secret: *key.secret.bytes(),

@@ -13,6 +13,8 @@ mod verifier;
 #[cfg(test)]
 mod rules_tests;
 #[cfg(test)]
+mod server_keys_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::VerifyError;

@@ -9,8 +9,12 @@ pub enum Code {
     AccessKeyUnknown,
     /// This enrolment was used before, by another certificate.
     EnrolmentReplayed,
-    /// The same host is enrolled with another certificate.
+    /// The same host is enrolled with another certificate, and so many others say to be it that this one is not noted.
     PossibleClone,
+    /// The same host is enrolled with another certificate: this one waits until somebody has decided what it is.
+    EnrolmentQuarantined,
+    /// Somebody has decided that this certificate is never let in.
+    EnrolmentBlocked,
     /// The certificate belongs to another sensor already.
     CertificateInUse,
     /// A fact of the enrolment is not one that may be.
@@ -47,10 +51,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, for reading them back and for documents.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::AccessKeyUnknown,
         Self::EnrolmentReplayed,
         Self::PossibleClone,
+        Self::EnrolmentQuarantined,
+        Self::EnrolmentBlocked,
         Self::CertificateInUse,
         Self::EnrolmentInvalid,
         Self::SensorUnknown,
@@ -76,6 +82,8 @@ impl Code {
             Self::AccessKeyUnknown => "access_key_unknown",
             Self::EnrolmentReplayed => "enrolment_replayed",
             Self::PossibleClone => "possible_clone",
+            Self::EnrolmentQuarantined => "enrolment_quarantined",
+            Self::EnrolmentBlocked => "enrolment_blocked",
             Self::CertificateInUse => "certificate_in_use",
             Self::EnrolmentInvalid => "enrolment_invalid",
             Self::SensorUnknown => "sensor_unknown",
@@ -99,10 +107,16 @@ impl Code {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::AccessKeyUnknown | Self::SensorUnknown | Self::CertificateUnconfirmed | Self::CertificateExpired => {
-                403
-            }
-            Self::EnrolmentReplayed | Self::PossibleClone | Self::CertificateInUse | Self::TooManyCertificates => 409,
+            Self::AccessKeyUnknown
+            | Self::SensorUnknown
+            | Self::CertificateUnconfirmed
+            | Self::CertificateExpired
+            | Self::EnrolmentBlocked => 403,
+            Self::EnrolmentReplayed
+            | Self::PossibleClone
+            | Self::EnrolmentQuarantined
+            | Self::CertificateInUse
+            | Self::TooManyCertificates => 409,
             Self::Malformed | Self::EnrolmentInvalid | Self::ProtocolUnsupported => 400,
             Self::TooLarge => 413,
             Self::TooSlow => 408,

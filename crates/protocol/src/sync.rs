@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prost::Message as _;
+use watchpost_core::connection::ConnectionCheck;
 use watchpost_core::content::DesiredRules;
 use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
 use watchpost_core::identity::Standing;
+use watchpost_core::server_keys::{MAX_SERVER_KEYS, ServerKey};
 use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 
@@ -68,6 +70,9 @@ pub struct SyncReply {
     pub desired: Desired,
     /// How its certificates stand; `None`: the one it presented is the only one, and stays.
     pub standing: Option<Standing>,
+    /// Whether the director names other keys of the server than the host has said to trust: it should look there. It
+    /// believes what is signed there, never this.
+    pub learn_server_keys: bool,
 }
 
 impl SyncReply {
@@ -79,6 +84,7 @@ impl SyncReply {
             come_back_after_ms: u64::try_from(self.come_back_after.as_millis()).unwrap_or(u64::MAX),
             desired: Some(desired_to_wire(&self.desired)),
             standing: self.standing.as_ref().map(identity::to_wire),
+            learn_server_keys: self.learn_server_keys,
         }
         .encode_to_vec()
     }
@@ -94,6 +100,7 @@ impl SyncReply {
             come_back_after: span("comeBackAfter", raw.come_back_after_ms, COME_BACK_AFTER)?,
             desired: desired_from_wire(raw.desired.ok_or(WireError::Missing("desired"))?)?,
             standing: raw.standing.map(identity::from_wire).transpose()?,
+            learn_server_keys: raw.learn_server_keys,
         })
     }
 }
@@ -125,10 +132,25 @@ fn report_to_wire(report: &Report) -> wire::Report {
         operating_system: for_people(&report.operating_system),
         facts: to_json(&report.facts),
         rules: to_json(&report.rules),
+        connection: to_json(&report.connection),
+        server_keys: report.server_keys.iter().map(|key| key.bytes().to_vec()).collect(),
     }
 }
 
+/// A verdict that a newer host knows and this build does not is no reason to refuse its check-in.
+fn connection(bytes: &[u8]) -> Result<Option<ConnectionCheck>, WireError> {
+    let said: Option<serde_json::Value> = from_json("connection", bytes, SMALL_PART_BYTES)?;
+    Ok(said.and_then(|said| serde_json::from_value(said).ok()))
+}
+
+fn server_key(bytes: Vec<u8>) -> Result<ServerKey, WireError> {
+    let bytes: [u8; 32] =
+        bytes.try_into().map_err(|_| WireError::Form { field: "serverKeys", wanted: "32 bytes each" })?;
+    Ok(ServerKey::from(bytes))
+}
+
 fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
+    count("serverKeys", raw.server_keys.len(), MAX_SERVER_KEYS)?;
     count("badVersions", raw.bad_versions.len(), BAD_VERSIONS)?;
     count("conditions", raw.conditions.len(), CONDITIONS)?;
     Ok(Report {
@@ -145,6 +167,8 @@ fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
         operating_system: text("operatingSystem", raw.operating_system, TEXT_CHARS)?,
         facts: from_json("facts", &raw.facts, MAX_FACTS_BYTES)?,
         rules: from_json("rules", &raw.rules, RULES_REPORT_BYTES)?,
+        connection: connection(&raw.connection)?,
+        server_keys: raw.server_keys.into_iter().map(server_key).collect::<Result<_, _>>()?,
     })
 }
 

@@ -89,6 +89,12 @@ pub struct Report {
     /// JSON; empty: no rule package was ever tried.
     #[prost(bytes = "vec", tag = "16")]
     pub rules: Vec<u8>,
+    /// Each 32 bytes; none: a host that says nothing of it.
+    #[prost(bytes = "vec", repeated, tag = "90")]
+    pub server_keys: Vec<Vec<u8>>,
+    /// JSON; empty: there was no reason to look.
+    #[prost(bytes = "vec", tag = "91")]
+    pub connection: Vec<u8>,
 }
 
 /// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.
@@ -191,6 +197,9 @@ pub struct SyncReply {
     /// Absent: the certificate that was presented is the only one, and stays.
     #[prost(message, optional, tag = "60")]
     pub standing: Option<Standing>,
+    /// The director's metadata names other keys of the server than the host has said to trust.
+    #[prost(bool, tag = "90")]
+    pub learn_server_keys: bool,
 }
 
 /// See [`watchpost_core::identity::Standing`].

@@ -16,8 +16,8 @@ use crate::app::{App, AppError, Limits, Parts};
 use crate::auth::browser::Web;
 use crate::config::Settings;
 use crate::folder::{Folder, FolderError, Held};
-use crate::founding::{DIRECTOR_ONLINE, GATEWAY_CERTIFICATE, GATEWAY_KEY, IMAGE_ROOT};
-use crate::gateway::{Gateway, GatewayCertificate, GatewayError};
+use crate::founding::{DIRECTOR_ONLINE, IMAGE_ROOT};
+use crate::gateway::{Gateway, GatewayError};
 use crate::web::{self, TlsError};
 use crate::{pages, workers};
 
@@ -107,8 +107,9 @@ async fn load(settings: &Settings, folder: &Folder, store: Store, clock: Clock) 
     };
     let limits = Limits { package_bytes: settings.max_package_bytes };
     let (directories, portal) = (settings.directories.clone(), settings.tls.clone());
-    let parts =
-        Parts { store, workspace, clock, folder: folder.clone(), limits, mirror, director, directories, portal };
+    let places = crate::app::endpoints::places(settings);
+    let folder = folder.clone();
+    let parts = Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal, places };
     Ok(App::load(parts).await?)
 }
 
@@ -122,8 +123,7 @@ impl Server {
         let held = folder.hold()?;
         let store = Store::open(&folder.database()).await?;
         let app = load(&settings, &folder, store.clone(), clock.clone()).await?;
-        let certificate =
-            GatewayCertificate::from_der(folder.read_key(GATEWAY_CERTIFICATE)?, folder.read_key(GATEWAY_KEY)?);
+        let certificate = app.gateway_certificate()?;
         let limits = crate::gateway::Limits::default();
         let gateway = Gateway::new(app.clone(), clock, folder.repositories(), &certificate, limits)?;
         let tls = settings.tls.as_ref().map(web::tls).transpose()?;

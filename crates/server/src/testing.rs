@@ -154,6 +154,7 @@ impl House {
             secret: self.access_secret(),
             enrolment_id: format!("enrolment-{name}"),
             host_id: format!("host-{name}"),
+            from: "192.0.2.1".to_owned(),
             name: name.to_owned(),
             sensor_type: "domainControllerIntegrated".to_owned(),
             domain: "corp.example".to_owned(),

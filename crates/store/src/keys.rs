@@ -7,6 +7,9 @@ use crate::cells::Cells;
 use crate::hash::to_hex;
 use crate::{StoreError, Transaction};
 
+/// Most enrolments of one host that are looked at.
+const ENROLMENTS_OF_HOST: i64 = 64;
+
 /// That an enrolment was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnrolmentRow {
@@ -83,22 +86,24 @@ impl Transaction {
         row.as_ref().map(enrolment_of).transpose()
     }
 
-    /// The newest enrolment of this host whose sensor still exists.
+    /// The newest enrolments of this host whose sensors still exist, newest first: one, unless an administrator has said
+    /// that several hosts call themselves so.
     ///
     /// # Errors
     /// When the row cannot be read or the store fails.
-    pub async fn enrolment_of_host(&mut self, host_id: &str) -> Result<Option<EnrolmentRow>, StoreError> {
+    pub async fn enrolments_of_host(&mut self, host_id: &str) -> Result<Vec<EnrolmentRow>, StoreError> {
         let workspace = self.workspace.clone();
-        let row = sqlx::query(
+        let rows = sqlx::query(
             "SELECT e.enrolment_id, e.sensor_id, e.pin_sha256, e.host_id FROM enrolments e \
              JOIN sensors s ON s.id = e.sensor_id AND s.workspace_id = e.workspace_id \
-             WHERE e.workspace_id = $1 AND e.host_id = $2 ORDER BY e.enrolled_at DESC, e.enrolment_id LIMIT 1",
+             WHERE e.workspace_id = $1 AND e.host_id = $2 ORDER BY e.enrolled_at DESC, e.enrolment_id LIMIT $3",
         )
         .bind(workspace)
         .bind(host_id)
-        .fetch_optional(self.statement())
+        .bind(ENROLMENTS_OF_HOST)
+        .fetch_all(self.statement())
         .await?;
-        row.as_ref().map(enrolment_of).transpose()
+        rows.iter().map(enrolment_of).collect()
     }
 
     /// Notes that an enrolment was carried out.

@@ -14,6 +14,7 @@ mod global_issues;
 mod hash;
 mod issues;
 mod keys;
+mod newcomers;
 mod places;
 mod plans;
 mod releases;

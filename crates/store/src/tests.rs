@@ -125,8 +125,8 @@ async fn a_pin_and_an_enrolment_belong_to_one_sensor() {
     tx.insert_enrolment(&enrolment, T0).await.unwrap();
     assert!(matches!(tx.insert_enrolment(&enrolment, T0).await.unwrap_err(), StoreError::Taken(_)));
     assert_eq!(tx.enrolment("e1").await.unwrap(), Some(enrolment.clone()));
-    assert_eq!(tx.enrolment_of_host("h1").await.unwrap(), Some(enrolment));
-    assert_eq!(tx.enrolment_of_host("h2").await.unwrap(), None);
+    assert_eq!(tx.enrolments_of_host("h1").await.unwrap(), [enrolment]);
+    assert_eq!(tx.enrolments_of_host("h2").await.unwrap(), []);
     assert_eq!(tx.enrolment("e2").await.unwrap(), None);
     tx.replace_access_key(&[3; 32], T0).await.unwrap();
     tx.replace_access_key(&[4; 32], T0).await.unwrap();

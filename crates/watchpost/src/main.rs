@@ -66,7 +66,13 @@ enum Command {
     /// Looks at the directories that are asked whether domain controllers still exist.
     #[command(subcommand, after_help = "Example:\n  watchpost directory status")]
     Directory(cli::directory::Command),
-    /// Shows the access key, with which hosts enrol.
+    /// Looks at hosts that say to be an enrolled one, and decides what they are.
+    #[command(subcommand, after_help = "Example:\n  watchpost clones list")]
+    Clones(cli::clones::Command),
+    /// Says which places have to be reached, by whom and what for.
+    #[command(subcommand, after_help = "Example:\n  watchpost endpoints list")]
+    Endpoints(cli::endpoints::Command),
+    /// Shows the access key, with which hosts enrol, or makes another one.
     #[command(subcommand, after_help = "Example:\n  watchpost access-key show --output table > access-key")]
     AccessKey(cli::access_key::Command),
     /// Makes, lists and revokes API tokens.
@@ -107,6 +113,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollouts(command) => Ok(cli::rollouts::run(command).await.map(done)?),
         Command::Health(command) => Ok(cli::health::run(command).await.map(done)?),
         Command::Directory(command) => Ok(cli::directory::run(command).await.map(done)?),
+        Command::Clones(command) => Ok(cli::clones::run(command).await.map(done)?),
+        Command::Endpoints(command) => Ok(cli::endpoints::run(command).await.map(done)?),
         Command::AccessKey(command) => Ok(cli::access_key::run(command).await.map(done)?),
         Command::Tokens(command) => Ok(cli::tokens::run(command).await.map(done)?),
         Command::Trust(command) => Ok(cli::trust::run(command).await.map(done)?),

@@ -54,6 +54,9 @@ impl Site {
             host.kill()?;
             host.wait()?;
         }
+        for name in self.others.keys() {
+            self.waits_for_nothing(&format!("host-{name}"))?;
+        }
         self.waits_for_nothing(HOST_PARTY)
     }
 

@@ -194,6 +194,9 @@ struct SetupArguments {
     delayed_update: bool,
     #[command(flatten)]
     proxy: ProxyArguments,
+    /// If this host is held in quarantine, because another one is enrolled in its name: wait until that is decided.
+    #[arg(long)]
+    wait: bool,
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -342,6 +345,7 @@ async fn set_host_up(arguments: SetupArguments) -> anyhow::Result<()> {
         sensor_unit: arguments.sensor_unit,
         watched_unit: arguments.watched_unit,
         delayed: arguments.delayed_update,
+        waits: arguments.wait,
         proxy_url: arguments.proxy.proxy_url,
         proxy_credentials,
     };

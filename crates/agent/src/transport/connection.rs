@@ -15,6 +15,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::tls::Trusted;
 use super::{Proxy, Timeouts, TransportError};
 
 /// Bytes of a reply's head, and of the read buffer of a connection.
@@ -37,7 +38,7 @@ pub(super) struct Connector {
     /// `host:port`, for messages and the `Host` header.
     pub(super) server: String,
     name: ServerName<'static>,
-    pub(super) server_key: [u8; 32],
+    pub(super) trusted: Trusted,
     tls: Mutex<TlsConnector>,
     /// Counts the certificates that were presented one after another.
     turn: AtomicU64,
@@ -50,7 +51,7 @@ impl Connector {
     pub(super) fn new(
         proxy: Option<Proxy>,
         server: &str,
-        server_key: [u8; 32],
+        trusted: Trusted,
         config: rustls::ClientConfig,
         timeouts: Timeouts,
     ) -> Result<Self, TransportError> {
@@ -61,7 +62,7 @@ impl Connector {
         let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
         let (tls, server) = (Mutex::new(TlsConnector::from(Arc::new(config))), server.to_owned());
         let (turn, idle) = (AtomicU64::new(0), Mutex::new(None));
-        Ok(Self { host, port, server, name, server_key, tls, turn, proxy, timeouts, idle })
+        Ok(Self { host, port, server, name, trusted, tls, turn, proxy, timeouts, idle })
     }
 
     /// Opens every connection from here on with these settings; what is open ends with its request.

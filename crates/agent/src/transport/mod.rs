@@ -1,6 +1,6 @@
 //! How a host talks to its server: HTTP/1.1 over mutual TLS 1.3 on one kept-alive connection.
 //!
-//! The server is known by the hash of its public key and never by a name. Every read has a limit and a deadline.
+//! The server is known by the hashes of its public keys and never by a name. Every read has a limit and a deadline.
 
 mod connection;
 mod download;
@@ -10,7 +10,7 @@ mod proxy;
 pub(crate) mod tests;
 mod tls;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use watchpost_core::facts::Measurements;
 use watchpost_core::identity::{Pin, Standing};
+use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::sync::Report;
 use watchpost_protocol::limits::REPLY_BYTES;
 use watchpost_protocol::{
@@ -31,6 +32,7 @@ use self::connection::Connector;
 pub use self::download::Sink;
 pub use self::error::TransportError;
 pub use self::proxy::{Credentials, Proxy, ProxyError};
+use self::tls::Trusted;
 use crate::identity::Identity;
 
 /// How patient a host is with its server, in real time.
@@ -62,7 +64,7 @@ impl Default for Timeouts {
 pub struct Client(Arc<Connector>);
 
 impl Client {
-    /// A client for the server at `host:port` that owns the public key hashing to `server_key`; it presents `identity`.
+    /// A client for the server at `host:port` that owns one of the public keys `trusted`; it presents `identity`.
     ///
     /// Opens no connection.
     ///
@@ -70,11 +72,11 @@ impl Client {
     /// When the address or the identity cannot be used.
     pub fn new(
         server: &str,
-        server_key: [u8; 32],
+        trusted: ServerKeys,
         identity: &Identity,
         timeouts: Timeouts,
     ) -> Result<Self, TransportError> {
-        Self::through(None, server, server_key, identity, timeouts)
+        Self::through(None, server, trusted, identity, timeouts)
     }
 
     /// The same through a proxy, if there is one.
@@ -84,11 +86,33 @@ impl Client {
     pub fn through(
         proxy: Option<Proxy>,
         server: &str,
-        server_key: [u8; 32],
+        trusted: ServerKeys,
         identity: &Identity,
         timeouts: Timeouts,
     ) -> Result<Self, TransportError> {
-        Ok(Self(Arc::new(Connector::new(proxy, server, server_key, tls::config(server_key, identity)?, timeouts)?)))
+        Self::open(proxy, server, Arc::new(Mutex::new(trusted)), identity, timeouts)
+    }
+
+    fn open(
+        proxy: Option<Proxy>,
+        server: &str,
+        trusted: Trusted,
+        identity: &Identity,
+        timeouts: Timeouts,
+    ) -> Result<Self, TransportError> {
+        let config = tls::config(&trusted, identity)?;
+        Ok(Self(Arc::new(Connector::new(proxy, server, trusted, config, timeouts)?)))
+    }
+
+    /// The keys of the server that this client, its clones and those that present another certificate trust.
+    #[must_use]
+    pub fn trusted(&self) -> ServerKeys {
+        self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Trusts these keys from here on; so do its clones. A connection that is open stays open.
+    pub fn trust(&self, keys: ServerKeys) {
+        *self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// Asks what time it is there and whether this host is known. Changes nothing.
@@ -107,7 +131,8 @@ impl Client {
     /// # Errors
     /// When the identity cannot be used.
     pub fn presenting(&self, identity: &Identity) -> Result<Self, TransportError> {
-        Self::through(self.0.proxy.clone(), &self.0.server, self.0.server_key, identity, self.0.timeouts)
+        let (proxy, trusted) = (self.0.proxy.clone(), Arc::clone(&self.0.trusted));
+        Self::open(proxy, &self.0.server, trusted, identity, self.0.timeouts)
     }
 
     /// Presents `identity` from here on, and so do its clones; no connection outlives the request it carries.
@@ -115,7 +140,7 @@ impl Client {
     /// # Errors
     /// When the identity cannot be used; the one before is presented then.
     pub fn present(&self, identity: &Identity) -> Result<(), TransportError> {
-        self.0.reopen_with(tls::config(self.0.server_key, identity)?);
+        self.0.reopen_with(tls::config(&self.0.trusted, identity)?);
         Ok(())
     }
 

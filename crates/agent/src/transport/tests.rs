@@ -115,7 +115,7 @@ fn impatient() -> Timeouts {
 }
 
 fn client_of(address: &str, key_hash: [u8; 32], timeouts: Timeouts) -> Client {
-    Client::new(address, key_hash, &Identity::generate(NOW).unwrap(), timeouts).unwrap()
+    Client::new(address, [key_hash.into()].into(), &Identity::generate(NOW).unwrap(), timeouts).unwrap()
 }
 
 /// A client and a server that speaks TLS 1.3 and follows these scripts.
@@ -144,8 +144,24 @@ fn good() -> Vec<u8> {
         come_back_after: Duration::from_secs(60),
         desired: watchpost_core::sync::Desired::default(),
         standing: None,
+        learn_server_keys: false,
     };
     http(200, PROTOBUF, &reply.to_bytes())
+}
+
+#[tokio::test]
+async fn a_key_that_is_learnt_is_trusted_beside_the_other_and_one_that_is_dropped_no_more() {
+    let answers = || Script { answers: vec![good()], then: End::Close };
+    let double = double(&[&rustls::version::TLS13], vec![answers(), answers(), answers()]).await;
+    let client = client_of(&double.address, [9; 32], Timeouts::default());
+    let presenting = client.presenting(&Identity::generate(NOW).unwrap()).unwrap();
+    let sync = async |client: &Client| client.sync(&Report::default(), &Measurements::default()).await;
+    client.trust([[9; 32].into(), double.key_hash.into()].into());
+    sync(&client).await.unwrap();
+    sync(&presenting).await.unwrap();
+    client.trust([[9; 32].into()].into());
+    let refused = sync(&presenting).await.unwrap_err();
+    assert!(matches!(refused, TransportError::Untrusted { .. }), "{refused:?}");
 }
 
 #[tokio::test]
@@ -210,11 +226,14 @@ async fn an_old_tls_no_tls_and_no_server_are_told_apart() {
     let identity = Identity::generate(NOW).unwrap();
     for bad in ["", "host", "host:", "host:99999", ":1", "a b:1"] {
         assert!(
-            matches!(Client::new(bad, [0; 32], &identity, Timeouts::default()), Err(TransportError::Address(_))),
+            matches!(
+                Client::new(bad, [[0; 32].into()].into(), &identity, Timeouts::default()),
+                Err(TransportError::Address(_))
+            ),
             "{bad}"
         );
     }
-    Client::new("[::1]:8443", [0; 32], &identity, Timeouts::default()).unwrap();
+    Client::new("[::1]:8443", [[0; 32].into()].into(), &identity, Timeouts::default()).unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! TLS 1.3 to a server that is known by the hash of its public key, and by nothing else.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -14,15 +14,21 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerIncompatible, SignatureScheme,
 };
 
+use watchpost_core::server_keys::ServerKeys;
+
 use super::TransportError;
 use crate::identity::Identity;
 
-/// The TLS settings of a host: one server key, one client certificate, no resumption (decision 4).
-pub(super) fn config(server_key: [u8; 32], identity: &Identity) -> Result<ClientConfig, TransportError> {
+/// The keys of the server that are trusted at this moment; whoever opens a connection looks.
+pub(super) type Trusted = Arc<Mutex<ServerKeys>>;
+
+/// The TLS settings of a host: the keys of its server, one client certificate, no resumption (decision 4).
+pub(super) fn config(trusted: &Trusted, identity: &Identity) -> Result<ClientConfig, TransportError> {
     let certified: CertifiedKey = identity.certified().map_err(TransportError::Identity)?;
     let client: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(certified));
     let provider: Arc<CryptoProvider> = Arc::new(provider::default_provider());
-    let verifier = PinnedServer { server_key, algorithms: provider.signature_verification_algorithms };
+    let verifier =
+        PinnedServer { trusted: Arc::clone(trusted), algorithms: provider.signature_verification_algorithms };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TransportError::Identity)?
@@ -57,10 +63,10 @@ fn not_pinned(end_entity: &CertificateDer<'_>) -> CertificateError {
     CertificateError::Other(OtherError(Arc::new(MadeByOthers { issuer })))
 }
 
-/// Trusts the one public key that the access key named. Names, issuers and dates of its certificate say nothing.
+/// Trusts the public keys that the access key, and after it the director, named. Names, issuers and dates of its certificate say nothing.
 #[derive(Debug)]
 struct PinnedServer {
-    server_key: [u8; 32],
+    trusted: Trusted,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -74,9 +80,10 @@ impl ServerCertVerifier for PinnedServer {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        verify_slices_are_equal(digest(&SHA256, &key).as_ref(), &self.server_key)
-            .map(|()| ServerCertVerified::assertion())
-            .map_err(|_| not_pinned(end_entity).into())
+        let presented = digest(&SHA256, &key);
+        let trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_trusted = trusted.iter().any(|key| verify_slices_are_equal(presented.as_ref(), key.bytes()).is_ok());
+        if is_trusted { Ok(ServerCertVerified::assertion()) } else { Err(not_pinned(end_entity).into()) }
     }
 
     fn verify_tls12_signature(

@@ -101,6 +101,12 @@ impl Layout {
         self.updater().join("trust")
     }
 
+    /// The two slots of the record of the server's keys.
+    #[must_use]
+    pub fn server_keys_slots(&self) -> [PathBuf; 2] {
+        [self.updater().join("server-keys.0"), self.updater().join("server-keys.1")]
+    }
+
     /// The root of the image repository that the installer shipped.
     #[must_use]
     pub fn image_root(&self) -> PathBuf {
@@ -111,6 +117,12 @@ impl Layout {
     #[must_use]
     pub fn updater_lock(&self) -> PathBuf {
         self.updater().join("updater.lock")
+    }
+
+    /// What the last check of the connection by hand came to.
+    #[must_use]
+    pub fn connection_note(&self) -> PathBuf {
+        self.updater().join("connection.json")
     }
 
     /// What the updater writes down for people.

@@ -2,6 +2,7 @@
 //!
 //! Never stops a sensor because a server is silent, and never runs what two repositories have not vouched for.
 
+mod connection;
 mod courier;
 mod driver;
 mod error;
@@ -13,6 +14,7 @@ mod prepare;
 mod record_store;
 mod restarter;
 mod rotation;
+pub(crate) mod server_keys;
 mod service;
 mod status;
 mod supervisor;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::Release;
@@ -30,6 +31,9 @@ const UNPACKED_SHARE: u64 = 3;
 const IMAGE_ROOT_BYTES: u64 = 512 * 1024;
 /// The largest note about an approved package.
 const APPROVED_BYTES: u64 = 16 * 1024;
+
+/// Fetches a metadata file of a repository, of at most so many bytes.
+type Fetch<'a> = dyn FnMut(Repo, &str, u64) -> Result<Option<Vec<u8>>, FetchError> + 'a;
 
 /// What is wanted, and by which time and from which version it is judged.
 #[derive(Clone, Debug)]
@@ -112,8 +116,30 @@ impl Preparer {
         server_time: Timestamp,
         pick: impl FnOnce(&Verifier) -> Result<T, VerifyError> + Send + 'static,
     ) -> Result<T, PrepareError> {
+        self.verified(established, move |verifier, fetch| {
+            verifier.refresh(fetch, server_time)?;
+            pick(verifier)
+        })
+        .await
+    }
+
+    /// The keys of the server that the director says to trust, by the server's time.
+    pub(crate) async fn server_keys(
+        &self,
+        established: bool,
+        server_time: Timestamp,
+    ) -> Result<ServerKeys, PrepareError> {
+        self.verified(established, move |verifier, fetch| verifier.server_keys(fetch, server_time)).await
+    }
+
+    /// Does `work` with the verifier, and a way to fetch metadata.
+    async fn verified<T: Send + 'static>(
+        &self,
+        established: bool,
+        work: impl FnOnce(&mut Verifier, &mut Fetch<'_>) -> Result<T, VerifyError> + Send + 'static,
+    ) -> Result<T, PrepareError> {
         let (this, handle) = (self.clone(), tokio::runtime::Handle::current());
-        let work = move || {
+        let done = move || {
             let _one_at_a_time = this.trust.lock().unwrap_or_else(PoisonError::into_inner);
             let mut verifier = this.verifier(established)?;
             let client = &this.client;
@@ -127,10 +153,9 @@ impl Preparer {
                     .block_on(client.fetch(&format!("{folder}{file}"), limit))
                     .map_err(|error| FetchError(in_one_line(&error)))
             };
-            verifier.refresh(&mut fetch, server_time).map_err(PrepareError::Trust)?;
-            pick(&verifier).map_err(PrepareError::Trust)
+            work(&mut verifier, &mut fetch).map_err(PrepareError::Trust)
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| PrepareError::Interrupted)?
+        tokio::task::spawn_blocking(done).await.map_err(|_| PrepareError::Interrupted)?
     }
 
     fn verifier(&self, established: bool) -> Result<Verifier, PrepareError> {

@@ -38,6 +38,8 @@ fn is_about_certificates(code: Code) -> bool {
         Code::AccessKeyUnknown
         | Code::EnrolmentReplayed
         | Code::PossibleClone
+        | Code::EnrolmentQuarantined
+        | Code::EnrolmentBlocked
         | Code::CertificateInUse
         | Code::EnrolmentInvalid
         | Code::TooManyCertificates

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use watchpost_clock::Clock;
 use watchpost_core::content::RulesEvent;
+use watchpost_core::server_keys::ServerKey;
 use watchpost_core::sync::{Report, ServiceState, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::Event;
 use watchpost_package::Sha256Hex;
 use watchpost_protocol::{Code, SyncReply};
 
+use super::connection::ConnectionWatch;
 use super::courier::{Courier, Delivery};
 use super::driver::Driver;
 use super::error::{DriverError, in_one_line};
@@ -25,6 +27,7 @@ use super::layout::Layout;
 use super::pace::{Pace, Setback};
 use super::prepare::Preparer;
 use super::rotation::{Occasion, Rotation, RotationError};
+use super::server_keys::{self, Learnt, ServerTrust};
 use super::supervisor::{Heard, Supervisor};
 use crate::guard::{self, Guarding, News};
 use crate::host::disk::Disk;
@@ -101,18 +104,19 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     };
     let keyring = Keyring::of_host(&options.root);
     let held = keyring.open()?.ok_or(ServiceError::NotEnrolled)?;
-    let server_key = config.server_key().ok_or(ServiceError::Hash("server key"))?;
+    let trusted = server_keys::trusted(&options.root, &config).ok_or(ServiceError::Hash("server key"))?;
+    let base = config.server_key().ok_or(ServiceError::Hash("server key"))?;
     let director_root: Sha256Hex =
         config.director_root_sha256.parse().map_err(|_| ServiceError::Hash("director root"))?;
     let launch = Launch::of(&config)?;
     let proxy = proxy_of(&options.root, &config)?;
-    let client = Client::through(proxy, &config.server, server_key, held.cur()?, Timeouts::default())?;
+    let client = Client::through(proxy, &config.server, trusted, held.cur()?, Timeouts::default())?;
     let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
     tracing::info!(server = config.server, name = config.name, "the updater runs");
     loop {
         let clock = &options.clock;
         let (client, keyring, launch) = (client.clone(), keyring.clone(), launch.clone());
-        let error = match Session::open(&options, &config, client, keyring, director_root, launch).await {
+        let error = match Session::open(&options, &config, client, keyring, (base, director_root), launch).await {
             Ok(session) => match session.run(&mut stop).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -157,6 +161,10 @@ struct Session {
     rotation: Option<Rotation>,
     /// What looks after them meanwhile; it ends with the session, so that never two do.
     rotating: JoinSet<Rotated>,
+    /// The keys of the server.
+    server_keys: ServerTrust,
+    /// The way to the server.
+    connection: ConnectionWatch,
     guard: mpsc::Receiver<News>,
     guarding: JoinHandle<()>,
     /// What was sent last and is not answered.
@@ -186,6 +194,7 @@ enum Woken {
     Delivered(Delivery),
     Rules(RulesEvent),
     Rotated(Box<Result<Rotated, JoinError>>),
+    ServerKeys(Learnt),
     Guard(News),
     Time,
     Stop,
@@ -197,7 +206,7 @@ impl Session {
         config: &HostConfig,
         client: Client,
         keyring: Keyring,
-        director_root: Sha256Hex,
+        (base, director_root): (ServerKey, Sha256Hex),
         launch: Launch,
     ) -> Result<Self, DriverError> {
         let layout = &Layout::new(&options.root);
@@ -217,6 +226,8 @@ impl Session {
             .launching(launch)
             .watching(config.watched_unit.clone());
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
+        let server_keys = ServerTrust::new(layout, base, client.clone(), preparer.clone());
+        let connection = ConnectionWatch::new(layout);
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);
         let (to_rules, rules) = mpsc::channel(1);
@@ -238,6 +249,8 @@ impl Session {
             rules,
             rotation,
             rotating,
+            server_keys,
+            connection,
             guard,
             guarding,
             sent,
@@ -261,6 +274,7 @@ impl Session {
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
+                Woken::ServerKeys(learnt) => self.server_keys.keep(learnt)?,
                 Woken::Rotated(rotated) => self.rotated((*rotated).map_err(RotationError::from)?),
                 Woken::Guard(news) => self.driver.guarded(news).await?,
                 Woken::Time => {
@@ -295,6 +309,7 @@ impl Session {
             .filter(|left| !left.is_zero());
         let is_talking = self.sent.is_some()
             || self.rotation.is_none()
+            || self.server_keys.is_learning()
             || self.driver.is_sending()
             || self.driver.is_fetching_rules();
         if is_talking || self.driver.is_preparing() || patience.is_some() {
@@ -313,6 +328,7 @@ impl Session {
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
+            Some(learnt) = self.server_keys.learnt() => Woken::ServerKeys(learnt),
             Some(rotated) = self.rotating.join_next() => Woken::Rotated(Box::new(rotated)),
             Some(news) = self.guard.recv() => Woken::Guard(news),
             () = clock.sleep_until(until) => Woken::Time,
@@ -337,7 +353,8 @@ impl Session {
             return;
         }
         self.driver.look_at_host();
-        let (report, measurements) = (self.driver.report(), self.driver.measurements());
+        self.connection.look();
+        let (report, measurements) = (self.report(), self.driver.measurements());
         self.pace.began(now);
         self.sent = Some(report.clone());
         let (client, replies) = (self.client.clone(), self.replies.0.clone());
@@ -354,8 +371,13 @@ impl Session {
         match answer {
             Ok(reply) => {
                 self.acknowledged = sent;
+                self.connection.reached(now);
                 self.pace.answered(now, reply.come_back_after);
                 let standing = reply.standing.clone();
+                if reply.learn_server_keys {
+                    let is_established = self.driver.machine().report().version.is_some();
+                    self.server_keys.learn(is_established, reply.server_time);
+                }
                 if self.rotation.as_mut().is_some_and(|rotation| rotation.is_due(standing.as_ref())) {
                     self.rotate(Occasion::Told(standing));
                 }
@@ -363,6 +385,7 @@ impl Session {
             }
             Err(error) => {
                 tracing::warn!("the check-in was not answered: {}", in_one_line(&error));
+                self.connection.failed(&error, now);
                 self.pace.failed(now, setback(&error), random());
                 if let Some(occasion) = Occasion::of(&error) {
                     self.rotate(occasion);
@@ -389,10 +412,16 @@ impl Session {
         }
     }
 
+    /// What this host reports.
+    fn report(&self) -> Report {
+        let (server_keys, connection) = (self.client.trusted(), self.connection.told());
+        Report { server_keys, connection, ..self.driver.report() }
+    }
+
     /// A report that differs from the acknowledged one is sent soon.
     fn notice_changes(&mut self) {
         let Some(acknowledged) = &self.acknowledged else { return };
-        if self.sent.is_none() && worth_telling(&self.driver.report()) != worth_telling(acknowledged) {
+        if self.sent.is_none() && worth_telling(&self.report()) != worth_telling(acknowledged) {
             self.pace.changed(self.clock.now());
         }
     }

@@ -128,6 +128,8 @@ types! {
     PendingActivation,
     /// The sensor waits for another activation.
     PendingReactivation,
+    /// Another host says to be this one.
+    PossibleClone,
     /// The power plan slows the processors.
     PowerModeNotOptimal,
     /// The processors are busier than the reserve allows.

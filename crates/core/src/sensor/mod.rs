@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clones::Waiting;
 use crate::content::RulesOrder;
 use crate::health::{Issue, IssueType};
 use crate::id::{SensorId, WorkspaceId};
@@ -69,6 +70,9 @@ pub struct Sensor {
     /// When its certificate expires, and whether somebody wants another one.
     #[serde(skip)]
     pub certificate: Certificate,
+    /// Hosts that say to be this one and hold another key.
+    #[serde(skip)]
+    pub newcomers: Option<Waiting>,
     /// What it reported last.
     pub report: Report,
     /// What the planner remembers of it.
@@ -100,6 +104,7 @@ impl Sensor {
             last_config_pull: None,
             contacts: Contacts::default(),
             certificate: Certificate::default(),
+            newcomers: None,
             report: Report::default(),
             update: UpdateRecord::default(),
             issues: BTreeMap::new(),

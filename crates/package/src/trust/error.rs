@@ -52,6 +52,9 @@ pub enum VerifyError {
         #[source]
         source: Box<sigstore_tuf::Error>,
     },
+    /// The director names no keys of the server, or none that can be read.
+    #[error("the director names no keys of the server; those that this host trusts already stay")]
+    NoServerKeys,
     /// A document is older than one this host has seen.
     #[error("the {role} of the {repo} repository went back from {floor} to {offered}")]
     Rollback {
@@ -139,6 +142,7 @@ impl VerifyError {
             | Self::DirectorRoot { .. }
             | Self::Rollback { .. }
             | Self::Store(_)
+            | Self::NoServerKeys
             | Self::NotRefreshed
             | Self::Name(_)
             | Self::NotNamed { .. }

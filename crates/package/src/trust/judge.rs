@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use sigstore_tuf::metadata::Role as _;
 use sigstore_tuf::{MetadataStore, Root, TargetFile, Targets, Updater};
+use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::time::Timestamp;
 
 use crate::digest::Sha256Hex;
-use crate::tuf::{SignedTarget, issued_at, to_jiff};
+use crate::tuf::{SignedTarget, issued_at, named_server_keys, to_jiff};
 
 use super::floor::{RepositoryFloor, RoleFloor};
 use super::mailbox::{Fetched, Mailbox};
@@ -129,6 +130,11 @@ impl Judged {
     /// The target `name` described as something we know; `None` if it is not there or described otherwise.
     pub(crate) fn target(&self, name: &str) -> Option<SignedTarget> {
         crate::tuf::signed_target(name, self.targets.target(name)?)
+    }
+
+    /// The keys of the server that it says to trust.
+    pub(crate) fn server_keys(&self) -> Option<ServerKeys> {
+        named_server_keys(&self.targets)
     }
 
     /// All targets described as something we know.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use watchpost_core::content::{RULES_COMPONENT, SignedRules};
 use watchpost_core::release::{SENSOR_COMPONENT, SignedRelease};
+use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
@@ -180,6 +181,26 @@ impl Verifier {
         let earliest_expiry = image.earliest_expiry.min(director.earliest_expiry);
         self.judged = Some((image, director));
         Ok(Refreshed { floor, earliest_expiry, floor_health: self.health })
+    }
+
+    /// Fetches and judges the director alone, and gives the keys of the server that it says to trust. The floor rises as at
+    /// a refresh, so that nobody can show yesterday's keys.
+    ///
+    /// # Errors
+    /// When anything is not to be believed, or no keys are named there.
+    pub fn server_keys(
+        &mut self,
+        fetch: &mut dyn FnMut(Repo, &str, u64) -> Fetched,
+        server_time: Timestamp,
+    ) -> Result<ServerKeys, VerifyError> {
+        self.judged = None;
+        let floor = self.floor.ok_or_else(|| VerifyError::FloorLost(self.config.dir.clone()))?;
+        let director_root = self.director_root(fetch)?;
+        let now = server_time.max(floor.time);
+        let director = look(Repo::Director, &director_root, &self.director, fetch, now)?;
+        let raised = floor.with_director(&director).map_err(|sunk| rollback(Repo::Director, sunk))?;
+        self.raise(floor, raised)?;
+        director.server_keys().ok_or(VerifyError::NoServerKeys)
     }
 
     /// Approves the target `name` for a host on which `running` runs: both repositories name the same bytes and the same

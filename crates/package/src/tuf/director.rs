@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::time::Timestamp;
 
 use crate::digest::Sha256Hex;
@@ -94,6 +95,20 @@ impl Director {
     #[must_use]
     pub fn earliest_expiry(&self) -> Timestamp {
         self.writer.earliest_expiry()
+    }
+
+    /// The keys of the server that hosts are told to trust; `None` while they know it by their access key alone.
+    #[must_use]
+    pub fn server_keys(&self) -> Option<&ServerKeys> {
+        self.writer.server_keys()
+    }
+
+    /// Tells hosts which keys of the server to trust, under the signature that they verify everything else by.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_server_keys(&mut self, keys: ServerKeys, now: Timestamp) -> Result<(), RepositoryError> {
+        self.writer.set_server_keys(keys, &[&self.online], now)
     }
 
     /// The releases on offer.

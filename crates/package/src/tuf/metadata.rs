@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sigstore_tuf::canonical_json::to_canonical_bytes;
+use watchpost_core::server_keys::{MAX_SERVER_KEYS, ServerKeys};
 use watchpost_core::time::Timestamp;
 
 use crate::digest::Sha256Hex;
@@ -19,6 +20,8 @@ pub const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const SPEC_VERSION: &str = "1.0.31";
 /// Field of a timestamp that says when it was signed; hosts never judge by an earlier instant afterwards.
 pub const ISSUED_FIELD: &str = "x-watchpost-issued";
+/// Field of a director's targets that names the keys of its server: SHA-256 of each SubjectPublicKeyInfo.
+pub const SERVER_KEYS_FIELD: &str = "x-watchpost-server-keys";
 
 /// How long the documents of a repository hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,12 @@ pub(crate) fn to_jiff(at: Timestamp) -> jiff::Timestamp {
 /// When a timestamp document was signed, if it says so.
 pub(crate) fn issued_at(document: &sigstore_tuf::Timestamp) -> Option<Timestamp> {
     document.extra.get(ISSUED_FIELD)?.as_str()?.parse().ok()
+}
+
+/// The keys of the server that a targets document names; `None`: none, too many, or not readable.
+pub(crate) fn named_server_keys(document: &sigstore_tuf::Targets) -> Option<ServerKeys> {
+    let keys: ServerKeys = serde_json::from_value(document.extra.get(SERVER_KEYS_FIELD)?.clone()).ok()?;
+    (1..=MAX_SERVER_KEYS).contains(&keys.len()).then_some(keys)
 }
 
 /// What every document begins with.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sigstore_tuf::metadata::{Metadata, Role as TufRole, RoleKeys};
 use sigstore_tuf::{Root, Snapshot, TargetFile, Targets, TrustedMetadataSet};
+use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::time::Timestamp;
 
 use crate::contents::Signed;
@@ -19,8 +20,9 @@ use crate::durable::{self, Placing};
 
 use super::error::RepositoryError;
 use super::key::SigningKey;
-use super::metadata::{ISSUED_FIELD, Lifetimes, document, issued, pin, sign};
+use super::metadata::{ISSUED_FIELD, Lifetimes, SERVER_KEYS_FIELD, document, issued, named_server_keys, pin, sign};
 use super::name::{is_target_name, target_file};
+use super::rotation::next_root;
 
 /// Folder of the metadata inside a repository.
 pub(crate) const METADATA: &str = "metadata";
@@ -88,6 +90,8 @@ pub struct Writer {
     online_expire: Timestamp,
     /// Whether only keys of the root before have signed the targets.
     has_old_targets: bool,
+    /// The keys of the server that the targets name beside; nothing but a director's do.
+    server_keys: Option<ServerKeys>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,6 +130,7 @@ impl Writer {
             targets_expire: now,
             online_expire: now,
             has_old_targets: false,
+            server_keys: None,
         };
         made.put("1.root.json", &root)?;
         made.put("root.json", &root)?;
@@ -177,6 +182,7 @@ impl Writer {
         let online_expire = stamp.expires.min(snapshot.expires);
         Ok(Self {
             dir: dir.to_owned(),
+            server_keys: named_server_keys(&targets),
             lifetimes,
             root,
             versions: Versions { targets: targets.version, snapshot: snapshot.version, timestamp: stamp.version },
@@ -255,6 +261,29 @@ impl Writer {
         done
     }
 
+    /// The keys of the server that the targets name beside.
+    pub(super) fn server_keys(&self) -> Option<&ServerKeys> {
+        self.server_keys.as_ref()
+    }
+
+    /// Has the targets name these keys of the server. The same again changes nothing.
+    pub(super) fn set_server_keys(
+        &mut self,
+        keys: ServerKeys,
+        signers: &[&SigningKey],
+        now: Timestamp,
+    ) -> Result<(), RepositoryError> {
+        if self.server_keys.as_ref() == Some(&keys) {
+            return Ok(());
+        }
+        let before = self.server_keys.replace(keys);
+        let done = self.publish(Some(signers), signers, now);
+        if done.is_err() {
+            self.server_keys = before;
+        }
+        done
+    }
+
     /// Signs snapshot and timestamp anew; with `targets_keys` also the targets, when they near their end.
     ///
     /// # Errors
@@ -323,6 +352,9 @@ impl Writer {
                 targets_expire = now + self.lifetimes.targets;
                 let mut fields = document("targets", next.targets, targets_expire);
                 fields.insert("targets".to_owned(), json!(self.targets));
+                if let Some(keys) = &self.server_keys {
+                    fields.insert(SERVER_KEYS_FIELD.to_owned(), json!(keys));
+                }
                 Some(sign("targets", without_nulls(fields), &self.threshold("targets", keys)?)?)
             }
             None => None,
@@ -385,33 +417,6 @@ fn able<'k>(root: &Root, role: &'static str, keys: &[&'k SigningKey]) -> Result<
 
 fn names(role: &RoleKeys, key: &SigningKey) -> bool {
     role.keyids.iter().any(|id| id == key.id())
-}
-
-/// The root after `root`, in which each id of `replaced` gives way to the key beside it: as it is signed, and as it is read.
-fn next_root(
-    root: &Root,
-    replaced: &[(String, &SigningKey)],
-    expires: Timestamp,
-) -> Result<(Map<String, Value>, Root), RepositoryError> {
-    let heir = |id: &String| replaced.iter().find(|(old, _)| old == id).map(|(_, key)| *key);
-    let (mut keys, mut roles) = (Map::new(), Map::new());
-    for (name, role) in &root.roles {
-        let ids: Vec<String> =
-            role.keyids.iter().map(|id| heir(id).map_or(id.as_str(), SigningKey::id).to_owned()).collect();
-        for id in &role.keyids {
-            match heir(id) {
-                Some(key) => keys.insert(key.id().to_owned(), key.public()),
-                None => keys.insert(id.clone(), json!(root.keys.get(id))),
-            };
-        }
-        roles.insert(name.clone(), json!({ "keyids": ids, "threshold": role.threshold }));
-    }
-    let mut fields = document("root", root.version + 1, expires);
-    fields.insert("consistent_snapshot".to_owned(), json!(true));
-    fields.insert("keys".to_owned(), Value::Object(keys));
-    fields.insert("roles".to_owned(), Value::Object(roles));
-    let read = serde_json::from_value(Value::Object(fields.clone()));
-    Ok((fields, read.map_err(|_| RepositoryError::Canonical { role: "root" })?))
 }
 
 /// A target described as a release or a rule package; `None` if it is described otherwise.

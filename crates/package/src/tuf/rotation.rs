@@ -6,13 +6,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value, json};
+use sigstore_tuf::Root;
 use watchpost_core::time::Timestamp;
 
 use crate::durable;
 
 use super::error::RepositoryError;
 use super::key::SigningKey;
-use super::metadata::Lifetimes;
+use super::metadata::{Lifetimes, document};
 use super::repository::{Vouching, Writer};
 
 /// A place for a key: its file, and where the root names it.
@@ -193,4 +195,31 @@ pub fn rotate_director(
         .with(root_keys, "director-root", "root", super::DIRECTOR_ROOT_KEYS.0)
         .with_online(keys, "director-online");
     rotate(&ring, &|vouching| Writer::open_under(repository, None, Lifetimes::DIRECTOR, vouching), replaced, now)
+}
+
+/// The root after `root`, in which each id of `replaced` gives way to the key beside it: as it is signed, and as it is read.
+pub(super) fn next_root(
+    root: &Root,
+    replaced: &[(String, &SigningKey)],
+    expires: Timestamp,
+) -> Result<(Map<String, Value>, Root), RepositoryError> {
+    let heir = |id: &String| replaced.iter().find(|(old, _)| old == id).map(|(_, key)| *key);
+    let (mut keys, mut roles) = (Map::new(), Map::new());
+    for (name, role) in &root.roles {
+        let ids: Vec<String> =
+            role.keyids.iter().map(|id| heir(id).map_or(id.as_str(), SigningKey::id).to_owned()).collect();
+        for id in &role.keyids {
+            match heir(id) {
+                Some(key) => keys.insert(key.id().to_owned(), key.public()),
+                None => keys.insert(id.clone(), json!(root.keys.get(id))),
+            };
+        }
+        roles.insert(name.clone(), json!({ "keyids": ids, "threshold": role.threshold }));
+    }
+    let mut fields = document("root", root.version + 1, expires);
+    fields.insert("consistent_snapshot".to_owned(), json!(true));
+    fields.insert("keys".to_owned(), Value::Object(keys));
+    fields.insert("roles".to_owned(), Value::Object(roles));
+    let read = serde_json::from_value(Value::Object(fields.clone()));
+    Ok((fields, read.map_err(|_| RepositoryError::Canonical { role: "root" })?))
 }

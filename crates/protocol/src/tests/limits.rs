@@ -42,6 +42,7 @@ fn reply() -> wire::SyncReply {
         come_back_after_ms: 1,
         desired: Some(wire::Desired::default()),
         standing: None,
+        learn_server_keys: false,
     }
 }
 

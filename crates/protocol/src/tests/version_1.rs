@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::{Code, EnrollReply, EnrollRequest, ErrorReply, SyncReply, SyncRequest};
 use proptest::prelude::*;
+use watchpost_core::connection::{ConnectionCheck, Occasion, Verdict};
 use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::identity::{Pin, Role, Standing};
@@ -98,6 +99,20 @@ fn check_ins_of_every_step() {
             ..Report::default()
         },
     );
+    // Added later: a message without it is one of a host that says nothing of it.
+    let keys = Report { server_keys: (1..=4).map(|n| [n; 32].into()).collect(), ..quiet.clone() };
+    let bytes = SyncRequest::encode(&keys, &Measurements::default());
+    assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, keys);
+    let check = ConnectionCheck::new(Verdict::NoAnswer, AT, Occasion::Trouble, "no answer");
+    let checked = Report { connection: Some(check), ..quiet.clone() };
+    let bytes = SyncRequest::encode(&checked, &Measurements::default());
+    assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, checked);
+    let at = bytes.windows(8).position(|eight| eight == b"noAnswer").unwrap();
+    let newer = [&bytes[..at], b"newWords", &bytes[at + 8..]].concat();
+    assert_eq!(SyncRequest::from_bytes(&newer).unwrap().report, quiet, "a word of a newer host");
+    let too_many = Report { server_keys: (1..=5).map(|n| [n; 32].into()).collect(), ..quiet.clone() };
+    let refused = SyncRequest::from_bytes(&SyncRequest::encode(&too_many, &Measurements::default()));
+    assert!(refused.unwrap_err().to_string().contains("serverKeys"));
     let failed = UpdateProgress::Failed { version, reverted: true, reason: "it did not get ready".into(), at: AT };
     check_report("sync_request_failed", &Report { update: failed, ..Report::default() });
 }
@@ -111,7 +126,13 @@ fn restarts_read_back_and_an_answer_that_says_nothing_of_them_allows_none() {
         assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, report);
     }
     let allowed = Desired { may_restart: true, ..Desired::default() };
-    let reply = SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: allowed, standing: None };
+    let reply = SyncReply {
+        server_time: AT,
+        come_back_after: Duration::ZERO,
+        desired: allowed,
+        standing: None,
+        learn_server_keys: false,
+    };
     assert_eq!(SyncReply::from_bytes(&reply.to_bytes()).unwrap(), reply);
     assert!(!SyncReply::from_bytes(&fixture("sync_reply")).unwrap().desired.may_restart);
 }
@@ -133,15 +154,23 @@ fn answers_and_refusals() {
             ..Desired::default()
         },
         standing: None,
+        learn_server_keys: false,
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);
-    let empty =
-        SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default(), standing: None };
+    let empty = SyncReply {
+        server_time: AT,
+        come_back_after: Duration::ZERO,
+        desired: Desired::default(),
+        standing: None,
+        learn_server_keys: false,
+    };
     check("sync_reply_nothing", &empty.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &empty);
     // Without the field, all is as before; with it, it reads back.
     let pins = vec![(Pin::from([1; 32]), Role::Retiring), (Pin::from([2; 32]), Role::Active)];
     let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty };
     assert_eq!(SyncReply::from_bytes(&rotating.to_bytes()).unwrap(), rotating);
+    let learning = SyncReply { learn_server_keys: true, ..rotating };
+    assert_eq!(SyncReply::from_bytes(&learning.to_bytes()).unwrap(), learning);
     let refusal = ErrorReply::new(Code::AccessKeyUnknown, "the access key is not known here");
     check("error_reply", &refusal.to_bytes(), |bytes| ErrorReply::from_bytes(bytes).unwrap(), &refusal);
     assert_eq!(refusal.known_code(), Some(Code::AccessKeyUnknown));

@@ -47,6 +47,8 @@ pub struct EnrollRequest {
     pub enrolment_id: String,
     /// What the host calls itself (machine id), by which a clone is noticed.
     pub host_id: String,
+    /// Where it asked from, for people.
+    pub from: String,
     /// NetBIOS name.
     pub name: String,
     /// Sensor type word, e.g. `domainControllerIntegrated`.
@@ -94,12 +96,24 @@ pub enum EnrollRefused {
         "this certificate already belongs to another sensor; run `watchpost-updater setup` again to make one of its own"
     )]
     PinInUse,
-    /// The same host is enrolled with another certificate.
+    /// The same host is enrolled with another certificate, and too many others wait already.
     #[error(
-        "this host is enrolled with another certificate already: one of the two is a clone, or the host lost its identity; \
-         restore the host's folder updater/identity, or have the other sensor removed first"
+        "this host is enrolled with another certificate already, and so many others say to be it that this attempt is not \
+         noted; have an administrator decide about them with `watchpost clones list`"
     )]
     PossibleClone,
+    /// The same host is enrolled with another certificate.
+    #[error(
+        "quarantined, waiting for a decision: this host is enrolled with another certificate already, so it was installed \
+         anew, copied, or somebody else is it; an administrator decides with `watchpost clones list`"
+    )]
+    Quarantined,
+    /// An administrator has said no.
+    #[error(
+        "an administrator has refused this host's certificate; if that was wrong, have it decided again with `watchpost \
+         clones list`"
+    )]
+    Blocked,
     /// A fact is missing, too long or not one of the words it may be.
     #[error("{field}: {why}")]
     Invalid {
@@ -122,6 +136,8 @@ impl EnrollRefused {
             Self::Replayed => "enrolmentReplayed",
             Self::PinInUse => "certificateInUse",
             Self::PossibleClone => "possibleClone",
+            Self::Quarantined => "enrolmentQuarantined",
+            Self::Blocked => "enrolmentBlocked",
             Self::Invalid { .. } => "invalidEnrolment",
             Self::Unavailable => "unavailable",
         }
@@ -172,16 +188,29 @@ impl App {
             let is_same = known.pin == pin && self.sensor_by_pin(&pin) == Some(known.sensor);
             return Ok(if is_same { Ok(known.sensor) } else { Err(EnrollRefused::Replayed) });
         }
-        let of_host = tx.enrolment_of_host(&request.host_id).await?;
+        let of_host = tx.enrolments_of_host(&request.host_id).await?;
         if let Some(sensor) = self.sensor_by_pin(&pin) {
             // A host whose certificate was replaced since it enrolled runs its setup again.
-            let is_same = of_host.is_some_and(|enrolment| enrolment.sensor == sensor);
+            let is_same = of_host.iter().any(|enrolment| enrolment.sensor == sensor);
             return Ok(if is_same { Ok(sensor) } else { Err(EnrollRefused::PinInUse) });
         }
         // Its certificate is another one: the same was recognised above.
-        if of_host.is_some() {
-            return Ok(Err(EnrollRefused::PossibleClone));
+        if let Some(enrolled) = of_host.first() {
+            return self.quarantine(tx, request, enrolled.sensor, pin, now).await.map(Err);
         }
+        self.make_sensor(tx, request, kind, pin, None, now).await
+    }
+
+    /// Makes a sensor of a host. It enrols by itself, unless somebody else is named.
+    pub(super) async fn make_sensor(
+        &self,
+        mut tx: Transaction,
+        request: &EnrollRequest,
+        kind: SensorKind,
+        pin: [u8; 32],
+        actor: Option<Actor>,
+        now: Timestamp,
+    ) -> Result<Result<SensorId, EnrollRefused>, AppError> {
         let (site, zone) = match self.place(&mut tx, request, now).await? {
             Ok(place) => place,
             Err(refused) => return Ok(Err(refused)),
@@ -202,7 +231,16 @@ impl App {
             "name": row.sensor.name, "kind": kind, "domain": row.sensor.domain, "zone": row.sensor.zone,
             "delayed": row.sensor.delayed, "certificate": hex::encode(pin),
         });
-        self.audit(&mut tx, &Actor::Sensor(id), "sensor.enrol", &id.to_string(), None, Some(after), None).await?;
+        self.audit(
+            &mut tx,
+            &actor.unwrap_or(Actor::Sensor(id)),
+            "sensor.enrol",
+            &id.to_string(),
+            None,
+            Some(after),
+            None,
+        )
+        .await?;
         tx.commit().await?;
         self.fleet_mut(|fleet| fleet.add_sensor(row, site, zone, &self.0.policy.certificate));
         self.0.bus.announce(Event::Sensor(id));
@@ -265,7 +303,7 @@ pub(super) fn is_dns_name(text: &str) -> bool {
 }
 
 /// Checks every fact before anything is done with one.
-fn check(request: &EnrollRequest) -> Result<SensorKind, EnrollRefused> {
+pub(super) fn check(request: &EnrollRequest) -> Result<SensorKind, EnrollRefused> {
     let id = &request.enrolment_id;
     if id.is_empty()
         || id.len() > MAX_ENROLMENT_ID

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use watchpost_core::catalogue::{Catalogue, Release};
+use watchpost_core::clones::{Newcomer, Quarantine};
 use watchpost_core::content::{DesiredRules, RulePlaces, RulesBoard};
 use watchpost_core::facts::Measurements;
 use watchpost_core::health::{Issue, IssueType};
@@ -47,6 +48,8 @@ pub(crate) struct Fleet {
     issue_ids: BTreeMap<(SensorId, IssueType), IssueId>,
     /// Health issues that are not of one sensor.
     pub(super) globals: Globals,
+    /// Hosts that say to be enrolled ones.
+    quarantine: Quarantine,
     sites: BTreeMap<SiteId, SiteRow>,
     zones: BTreeMap<ZoneId, ZoneRow>,
     /// Sensors whose last contact is newer in memory than in the store.
@@ -91,6 +94,7 @@ impl Fleet {
             rule_packages: Vec::new(),
             issue_ids: BTreeMap::new(),
             globals: Globals::over(tx.global_issues().await?),
+            quarantine: Quarantine::of(tx.newcomers().await?),
             sites: tx.sites().await?.into_iter().map(|row| (row.id, row)).collect(),
             zones: tx.zones().await?.into_iter().map(|row| (row.id, row)).collect(),
             heard: BTreeSet::new(),
@@ -107,6 +111,9 @@ impl Fleet {
         for row in tx.sensors().await? {
             let pins = certificates.remove(&row.sensor.id);
             fleet.insert(row, pins, policy);
+        }
+        for sensor in fleet.sensors.values_mut() {
+            sensor.newcomers = fleet.quarantine.waiting_for(sensor.id);
         }
         for row in tx.issues().await? {
             fleet.issue_ids.insert((row.sensor, row.kind), row.id);
@@ -138,6 +145,34 @@ impl Fleet {
             sensor.certificate.expires_at = Some(pins.expires_at(policy));
         }
         self.pins.insert(id, pins);
+    }
+
+    /// Hosts that say to be enrolled ones.
+    pub(crate) fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    /// Takes a saved newcomer over, and forgets those.
+    pub(crate) fn take_newcomer(&mut self, newcomer: Newcomer, forgotten: &[Pin]) {
+        let gone = forgotten.iter().filter_map(|pin| self.quarantine.get(pin).cloned()).collect::<Vec<_>>();
+        gone.iter().for_each(|newcomer| self.drop_newcomer(newcomer));
+        let sensor = newcomer.sensor;
+        self.quarantine.put(newcomer);
+        self.count_newcomers(sensor);
+    }
+
+    /// Forgets a newcomer.
+    pub(crate) fn drop_newcomer(&mut self, newcomer: &Newcomer) {
+        self.quarantine.remove(&newcomer.pin);
+        self.count_newcomers(newcomer.sensor);
+    }
+
+    fn count_newcomers(&mut self, sensor: SensorId) {
+        self.changes += 1;
+        let waiting = self.quarantine.waiting_for(sensor);
+        if let Some(sensor) = self.sensors.get_mut(&sensor) {
+            sensor.newcomers = waiting;
+        }
     }
 
     /// The certificates of a sensor.

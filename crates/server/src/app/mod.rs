@@ -2,12 +2,17 @@
 //!
 //! Doors (API, portal, gateway, workers) call these and never write SQL or decide anything themselves.
 
+pub mod access_key;
 pub mod accounts;
 pub(crate) mod activity;
 pub mod alerts;
 pub mod audit;
+pub mod clones;
+#[cfg(test)]
+mod clones_tests;
 pub mod devices;
 pub mod directory;
+pub mod endpoints;
 pub mod enrollment;
 mod error;
 pub mod evidence;
@@ -32,6 +37,9 @@ pub mod rules;
 #[cfg(test)]
 mod rules_tests;
 pub mod sensors;
+pub mod server_keys;
+#[cfg(test)]
+mod server_keys_tests;
 pub mod settings;
 pub(crate) mod shelves;
 #[cfg(test)]
@@ -43,6 +51,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, broadcast};
 use watchpost_clock::Clock;
+use watchpost_core::connection::Places;
 use watchpost_core::id::WorkspaceId;
 use watchpost_core::policy::Policy;
 use watchpost_core::time::Timestamp;
@@ -56,6 +65,7 @@ use self::activity::{Activity, Busy};
 use self::directory::Directories;
 use self::fleet::Fleet;
 use self::own_health::OwnHealth;
+use self::server_keys::ServerKeyRoom;
 use self::shelves::Shelves;
 use crate::config::{DirectorySettings, TlsFiles};
 use crate::events::{Bus, Event};
@@ -85,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) directories: Vec<DirectorySettings>,
     /// The portal's certificate, to be watched.
     pub(crate) portal: Option<TlsFiles>,
+    /// What has to be reached.
+    pub(crate) places: Places,
 }
 
 struct Inner {
@@ -100,7 +112,9 @@ struct Inner {
     accounts: RwLock<Accounts>,
     /// Held from before a change is computed until it is in memory, so that changes keep one order.
     gate: tokio::sync::Mutex<()>,
+    places: Places,
     shelves: Shelves,
+    server_keys: ServerKeyRoom,
     directories: Directories,
     own_health: OwnHealth,
     metrics: Metrics,
@@ -124,11 +138,13 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 impl App {
     /// Loads everything a server remembers.
     pub(crate) async fn load(parts: Parts) -> Result<Self, AppError> {
-        let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal } = parts;
+        let Parts { store, workspace, clock, folder, limits, mirror, director, directories, portal, places } = parts;
         let mut tx = store.read(workspace).await?;
         let policy = Policy::default();
         let fleet = Fleet::load(&mut tx, &policy.certificate).await?;
         let accounts = Accounts::load(&mut tx).await?;
+        let server_keys = ServerKeyRoom::load(&mut tx, &folder).await?;
+        access_key::finish(&mut tx, &folder).await?;
         drop(tx);
         let app = Self(Arc::new(Inner {
             store,
@@ -140,7 +156,9 @@ impl App {
             fleet: RwLock::new(fleet),
             accounts: RwLock::new(accounts),
             gate: tokio::sync::Mutex::new(()),
+            places,
             shelves: Shelves::new(mirror, director),
+            server_keys,
             directories: Directories::new(directories),
             own_health: OwnHealth::new(portal),
             metrics: Metrics::default(),
@@ -152,6 +170,7 @@ impl App {
             poked: Mutex::new(None),
             clock,
         }));
+        app.publish_server_keys().await?;
         app.poke();
         Ok(app)
     }
@@ -231,24 +250,12 @@ impl App {
     /// # Errors
     /// When the disk refuses.
     pub async fn resign_director(&self) -> Result<bool, AppError> {
+        self.publish_server_keys().await?;
         self.0.shelves.resign(self.0.clock.now()).await
     }
 
     /// When the first document of the director expires.
     pub async fn director_expires_at(&self) -> Timestamp {
         self.0.shelves.earliest_expiry().await
-    }
-
-    /// The whole current access key, for showing it to who may enrol hosts.
-    ///
-    /// # Errors
-    /// When its file cannot be read.
-    pub fn access_key(&self) -> Result<String, AppError> {
-        let bytes = self
-            .0
-            .folder
-            .read_key(crate::founding::ACCESS_KEY)
-            .map_err(|error| AppError::Files { doing: "read the access key", source: std::io::Error::other(error) })?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

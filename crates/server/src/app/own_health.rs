@@ -15,7 +15,6 @@ use watchpost_core::trust::{self, Dated, Reading, Repository, Subject};
 use super::{App, AppError};
 use crate::config::TlsFiles;
 use crate::folder::Folder;
-use crate::founding::GATEWAY_CERTIFICATE;
 
 /// Who observes the server itself, among its observers.
 const SOURCE: &str = "ownHealth";
@@ -65,9 +64,9 @@ impl OwnHealth {
 }
 
 /// Everything of this server that expires. Reads files.
-fn expiries(folder: &Folder, portal: Option<&TlsFiles>) -> Vec<Dated> {
+fn expiries(folder: &Folder, gateway: &str, portal: Option<&TlsFiles>) -> Vec<Dated> {
     let certificate = |subject, der: &[u8]| Some(Dated { subject, at: not_after(der)?, signers: None });
-    let gateway = std::fs::read(folder.key(GATEWAY_CERTIFICATE)).ok();
+    let gateway = std::fs::read(folder.key(gateway)).ok();
     let gateway = gateway.and_then(|der| certificate(Subject::GatewayCertificate, &der));
     let chain = portal.and_then(|tls| CertificateDer::pem_file_iter(&tls.certificate).ok()).into_iter().flatten();
     let chain = chain.flatten().filter_map(|der| certificate(Subject::PortalCertificate, &der));
@@ -121,7 +120,8 @@ impl App {
     pub(crate) async fn look_at_oneself(&self, with_write: bool) -> Result<(), AppError> {
         let database = if with_write { self.test_write().await.err().map(|failure| failure.chain()) } else { None };
         let (folder, portal) = (self.0.folder.clone(), self.0.own_health.portal.clone());
-        let reading = move || (disk(folder.path().to_owned()), expiries(&folder, portal.as_ref()));
+        let gateway = super::server_keys::certificate_file(&self.0.server_keys.renewal());
+        let reading = move || (disk(folder.path().to_owned()), expiries(&folder, &gateway, portal.as_ref()));
         // A task that was cut off has seen nothing.
         let (disk, expiries) = tokio::task::spawn_blocking(reading).await.unwrap_or_default();
         let observed = Observed { disk, database, expiries, failing: self.0.own_health.failing() };

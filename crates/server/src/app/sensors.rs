@@ -107,6 +107,7 @@ impl App {
             // What is kept is clean. Who sends the same unclean report again is recognised once it is cleaned.
             report.facts = clean_facts(&report.facts);
             report.rules = clean_rules(&report.rules);
+            report.connection = report.connection.map(|check| check.cleaned());
             quick = self.fleet_mut(|fleet| self.look_quickly(fleet, id, &report, has_pulled, was_late, now));
         }
         match quick {

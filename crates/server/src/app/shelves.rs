@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use watchpost_core::server_keys::{Renewal, ServerKeys};
 use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 use watchpost_package::mirror::Published;
@@ -66,6 +67,26 @@ impl Shelves {
             if is_due { shelves.director.resign(now).map(|()| true) } else { Ok(false) }
         };
         blocking(resign).await?.map_err(|error| broken_repository("sign the director's metadata anew", error))
+    }
+
+    /// Has the director name the keys of the server that hosts may trust, and gives what it names then. Nothing is named
+    /// while there was never but the one of the access key.
+    pub(crate) async fn tell_server_keys(
+        &self,
+        renewal: impl FnOnce() -> Renewal,
+        now: Timestamp,
+    ) -> Result<Option<ServerKeys>, AppError> {
+        let mut shelves = self.take().await;
+        // Asked for only now, so that nobody is told of what was decided before.
+        let renewal = renewal();
+        let tell = move || {
+            let director = &mut shelves.director;
+            if director.server_keys().is_some() || !matches!(renewal, Renewal::Settled { .. }) {
+                director.set_server_keys(renewal.published(), now)?;
+            }
+            Ok(director.server_keys().cloned())
+        };
+        blocking(tell).await?.map_err(|error| broken_repository("tell hosts of the server's keys", error))
     }
 
     /// When the first document of the director expires.

@@ -76,6 +76,10 @@ words! {
         PublishReleases = "releases.publish",
         /// See the access key that admits hosts.
         ReadAccessKey = "accessKey.read",
+        /// Replace the access key by another one.
+        ManageAccessKey = "accessKey.manage",
+        /// Renew the key that hosts know this server by.
+        ManageTrust = "trust.manage",
         /// See, make and revoke API tokens.
         ManageTokens = "tokens.manage",
         /// Sign oneself in and out.
@@ -171,6 +175,8 @@ fn needed(action: Action) -> Role {
         | Action::ManageSensors
         | Action::PublishReleases
         | Action::ReadAccessKey
+        | Action::ManageAccessKey
+        | Action::ManageTrust
         | Action::ManageTokens => Role::Administrator,
     }
 }
@@ -213,7 +219,7 @@ mod tests {
         assert_eq!(allowed(Role::User), "fleet.read rollouts.steer alerts.manage session.own");
         assert_eq!(
             allowed(Role::Administrator),
-            "fleet.read health.manage audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read tokens.manage session.own"
+            "fleet.read health.manage audit.read rollouts.steer alerts.manage sensors.manage releases.publish accessKey.read accessKey.manage trust.manage tokens.manage session.own"
         );
     }
 

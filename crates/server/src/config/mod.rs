@@ -33,6 +33,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// Where sensor hosts call.
     pub gateway: SocketAddr,
+    /// The name and port by which they call, where that is another one than what is listened on; for people alone.
+    pub gateway_address: Option<(String, u16)>,
     /// Largest package that is taken, in bytes.
     pub max_package_bytes: u64,
     /// Directories that are asked which domain controllers still exist.
@@ -74,6 +76,7 @@ struct PortalPart {
 #[serde(deny_unknown_fields)]
 struct GatewayPart {
     listen: Option<SocketAddr>,
+    address: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -155,9 +158,30 @@ impl Settings {
             return Err(ConfigError::Value { key: "limits.package_bytes", why });
         }
         let gateway = file.gateway.listen.unwrap_or(DEFAULT_GATEWAY);
+        let gateway_address = file.gateway.address.as_deref().map(address).transpose()?;
         let directories = directory::check(file.directory, folder)?;
-        Ok(Self { data_dir: folder.join(file.data_dir), portal, tls, gateway, max_package_bytes, directories })
+        Ok(Self {
+            data_dir: folder.join(file.data_dir),
+            portal,
+            tls,
+            gateway,
+            gateway_address,
+            max_package_bytes,
+            directories,
+        })
     }
+}
+
+/// A name or address with its port, `gateway.example:8443`.
+fn address(text: &str) -> Result<(String, u16), ConfigError> {
+    let refuse = || {
+        let why = format!("“{text}” is no name with a port; write it as hosts call it, gateway.corp.example:8443");
+        ConfigError::Value { key: "gateway.address", why }
+    };
+    let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+    let is_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b));
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0 && is_host).ok_or_else(refuse)?;
+    Ok((host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -183,6 +207,16 @@ mod tests {
         let refused = parse("data_dir = \".\"\n[limits]\npackage_bytes = \"many\"\n").unwrap_err();
         assert!(refused.starts_with("key limits.package_bytes: invalid type"), "{refused}");
         assert!(parse("data_dir = \".\"\n[portal\n").unwrap_err().starts_with("key on line 2"));
+    }
+
+    #[test]
+    fn the_gateways_address_is_a_name_with_a_port() {
+        let gateway = |address: &str| parse(&format!("data_dir = \".\"\n[gateway]\naddress = \"{address}\"\n"));
+        let settings = gateway("gw.corp.example:8443").unwrap();
+        assert_eq!(settings.gateway_address, Some(("gw.corp.example".to_owned(), 8443)));
+        for bad in ["gw.corp.example", "https://gw:8443", "gw:0", ":8443", "gw\u{20}x:1"] {
+            assert!(gateway(bad).unwrap_err().starts_with("key gateway.address"), "{bad}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ listen = "{portal}"
 [gateway]
 # Where sensor hosts call: TLS 1.3 with client certificates.
 listen = "{gateway}"
+# The name and port by which hosts call it, for the list of places that have to be reached.
+# address = "gateway.corp.example:8443"
 
 [limits]
 # Largest release package that is taken, in bytes.

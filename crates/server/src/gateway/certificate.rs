@@ -79,7 +79,7 @@ impl GatewayCertificate {
     }
 
     /// As TLS takes it; fails if the two do not belong together.
-    pub(super) fn certified(&self) -> Result<CertifiedKey, GatewayError> {
+    pub(crate) fn certified(&self) -> Result<CertifiedKey, GatewayError> {
         let key = PrivatePkcs8KeyDer::from(self.key.clone());
         let signer =
             rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.into()).map_err(GatewayError::Certificate)?;

@@ -15,7 +15,7 @@ mod tls;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -100,7 +100,8 @@ pub struct Gateway {
     /// The folder of the repositories `image` and `director`.
     repositories: PathBuf,
     limits: Limits,
-    tls: TlsAcceptor,
+    /// How connections are accepted from here on; another one after the server's key was switched.
+    tls: RwLock<TlsAcceptor>,
     attempts: Mutex<Attempts<IpAddr>>,
     strangers: Arc<Semaphore>,
 }
@@ -117,7 +118,7 @@ impl Gateway {
         certificate: &GatewayCertificate,
         limits: Limits,
     ) -> Result<Self, GatewayError> {
-        let tls = TlsAcceptor::from(Arc::new(tls::config(certificate)?));
+        let tls = RwLock::new(acceptor(certificate)?);
         let attempts = Mutex::new(Attempts::new(limits.attempts, limits.attempts_window));
         let strangers = Arc::new(Semaphore::new(limits.strangers));
         Ok(Self { app, clock, repositories, limits, tls, attempts, strangers })
@@ -127,9 +128,14 @@ impl Gateway {
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(self.limits.connections));
         let gateway = Arc::new(self);
+        let mut served = gateway.app.served_certificates();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                Ok(()) = served.changed() => {
+                    gateway.present(served.borrow_and_update().as_ref());
+                    continue;
+                }
                 () = told_to_stop(&mut stop) => break,
             };
             let (stream, peer) = match accepted {
@@ -165,7 +171,10 @@ impl Gateway {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let handshake = tokio::time::timeout(self.limits.handshake, self.tls.accept(stream));
+        // Looked at first: a switch during the handshake ends this connection, too.
+        let mut served = self.app.served_certificates();
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let handshake = tokio::time::timeout(self.limits.handshake, tls.accept(stream));
         let stream = tokio::select! {
             shaken = handshake => match shaken {
                 Ok(Ok(stream)) => stream,
@@ -197,7 +206,7 @@ impl Gateway {
         );
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = told_to_stop(&mut stop) => {
+            () = told_to_end(&mut stop, &mut served) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::time::timeout(self.limits.drain, connection).await.unwrap_or(Ok(()))
             }
@@ -209,6 +218,15 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Accepts connections with this certificate from here on.
+    fn present(&self, certificate: Option<&GatewayCertificate>) {
+        match certificate.map(acceptor) {
+            Some(Ok(tls)) => *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls,
+            Some(Err(error)) => tracing::error!(%error, "the gateway cannot present its next certificate"),
+            None => {}
+        }
+    }
+
     /// How long the client with this pin may idle, and its place among the strangers if it is one. `None`: no place.
     fn seat(&self, pin: &tls::Pin) -> Option<(Duration, Option<OwnedSemaphorePermit>)> {
         if self.app.sensor_by_pin(pin).is_some() {
@@ -216,6 +234,23 @@ impl Gateway {
         }
         let place = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
         Some((self.limits.stranger_idle.min(self.limits.idle), Some(place)))
+    }
+}
+
+fn acceptor(certificate: &GatewayCertificate) -> Result<TlsAcceptor, GatewayError> {
+    Ok(TlsAcceptor::from(Arc::new(tls::config(certificate)?)))
+}
+
+/// Waits until a connection has to end: the gateway stops, or presents another certificate.
+async fn told_to_end(stop: &mut watch::Receiver<bool>, served: &mut watch::Receiver<Option<GatewayCertificate>>) {
+    let switched = async {
+        if served.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = told_to_stop(stop) => {}
+        () = switched => {}
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use watchpost_core::clones::ASK_AGAIN_AFTER;
 use watchpost_core::id::SensorId;
 use watchpost_core::time::Timestamp;
 use watchpost_protocol::limits::REQUEST_BYTES;
@@ -149,6 +150,7 @@ impl Gateway {
             come_back_after: reply.come_back_after,
             desired: reply.desired,
             standing: self.app.standing_at_check_in(sensor, reply.server_time),
+            learn_server_keys: self.app.should_learn_server_keys(sensor),
         };
         Ok(message(reply.to_bytes()))
     }
@@ -177,7 +179,8 @@ impl Gateway {
             return Err(Refusal { retry_after: Some(wait), ..Refusal::new(Code::TooManyRequests, message) });
         }
         let request = EnrollRequest::from_bytes(body)?;
-        match self.app.enroll(facts(request), pin, self.clock.now()).await {
+        let facts = Facts { from: peer.to_string(), ..facts(request) };
+        match self.app.enroll(facts, pin, self.clock.now()).await {
             Ok(enrolled) => {
                 let reply = EnrollReply {
                     sensor_id: enrolled.sensor,
@@ -196,6 +199,11 @@ impl Gateway {
                     EnrollRefused::Replayed => Code::EnrolmentReplayed,
                     EnrollRefused::PinInUse => Code::CertificateInUse,
                     EnrollRefused::PossibleClone => Code::PossibleClone,
+                    EnrollRefused::Blocked => Code::EnrolmentBlocked,
+                    EnrollRefused::Quarantined => {
+                        let refusal = Refusal::new(Code::EnrolmentQuarantined, refused.to_string());
+                        return Err(Refusal { retry_after: Some(ASK_AGAIN_AFTER), ..refusal });
+                    }
                     EnrollRefused::Invalid { .. } => Code::EnrolmentInvalid,
                     EnrollRefused::Unavailable => Code::Unavailable,
                 };
@@ -211,6 +219,7 @@ fn facts(request: EnrollRequest) -> Facts {
         secret: URL_SAFE_NO_PAD.encode(request.secret),
         enrolment_id: request.enrolment_id,
         host_id: request.host_id,
+        from: String::new(),
         name: request.name,
         sensor_type: request.sensor_type,
         domain: request.domain.unwrap_or_default(),

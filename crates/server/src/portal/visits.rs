@@ -71,6 +71,7 @@ impl Visit {
             secret,
             enrolment_id: "enrolment-1".to_owned(),
             host_id: "host-1".to_owned(),
+            from: String::new(),
             name: name.to_owned(),
             sensor_type: "domainControllerIntegrated".to_owned(),
             domain: domain.to_owned(),

@@ -104,6 +104,16 @@ impl Client {
         self.call(Method::GET, path, None).await
     }
 
+    /// `GET /api/v1/{path}`, which answers with text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let (status, bytes) = self.exchange(Method::GET, path, |request| request).await?;
+        if status.is_success() {
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+        Err(refusal(status, &answer))
+    }
+
     /// `POST /api/v1/{path}`.
     pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         self.call(Method::POST, path, body).await
@@ -142,6 +152,21 @@ impl Client {
         path: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Value, Failure> {
+        let (status, bytes) = self.exchange(method, path, with).await?;
+        if status.is_success() && bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        let answer: Value = serde_json::from_slice(&bytes)
+            .map_err(|_| Failure::failed(format!("{path}: the server answered {status} and no JSON")))?;
+        if status.is_success() { Ok(answer) } else { Err(refusal(status, &answer)) }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
         let url = self.base.join(&format!("/api/v1/{path}"));
         let url = url.map_err(|error| Failure::usage(format!("{} is no usable address: {error}", self.base)))?;
         let request = with(self.http.request(method, url).bearer_auth(&self.token));
@@ -150,13 +175,7 @@ impl Client {
             Failure::failed(format!("{} cannot be reached: {why}; is the server running there?", self.base))
         })?;
         let status = response.status();
-        let bytes = read(response).await?;
-        if status.is_success() && bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        let answer: Value = serde_json::from_slice(&bytes)
-            .map_err(|_| Failure::failed(format!("{path}: the server answered {status} and no JSON")))?;
-        if status.is_success() { Ok(answer) } else { Err(refusal(status, &answer)) }
+        Ok((status, read(response).await?))
     }
 }
 

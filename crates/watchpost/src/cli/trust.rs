@@ -1,4 +1,4 @@
-//! `watchpost trust`: what of the chain of trust ends when, and the director's root.
+//! `watchpost trust`: what of the chain of trust ends when, the director's root, and the server's key.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use watchpost_server::trust::rotate_director_root;
 
 use super::client::Connection;
 use super::output::Output;
+use super::server_key;
 use crate::failure::Failure;
 use crate::serve::chain;
 
@@ -40,6 +41,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Renews the key that hosts know this server by; on the running server, in three steps.
+    #[command(subcommand, after_help = "Example:\n  watchpost trust server-key announce")]
+    ServerKey(server_key::Command),
 }
 
 /// What is shown of a part of the chain: heading and field.
@@ -58,6 +62,7 @@ pub(crate) const COLUMNS: &[(&str, &str)] = &[
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Show { connection, output } => output.list(&connection.client()?.list("trust").await?, COLUMNS),
+        Command::ServerKey(command) => server_key::run(command).await,
         Command::RotateDirectorRoot { config, keys, replaced, output } => {
             let settings = Settings::read(&config).map_err(|error| Failure::usage(chain(&error)))?;
             let now = Clock::system().now();

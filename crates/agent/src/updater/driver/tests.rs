@@ -17,7 +17,7 @@ use crate::updater::tests::host::{START, installed, release, version};
 async fn driver(root: &std::path::Path) -> Driver {
     let layout = installed(root, 254, "#!/bin/sh\nexec sleep 600\n");
     let identity = Identity::generate(START).unwrap();
-    let client = Client::new("[::1]:1", [0; 32], &identity, Timeouts::default()).unwrap();
+    let client = Client::new("[::1]:1", [[0; 32].into()].into(), &identity, Timeouts::default()).unwrap();
     let installation = Installation::new(&layout, Disk::default());
     let supervisor =
         Supervisor::new(layout.clone(), Vec::new(), mpsc::channel(64).0, tokio::sync::watch::Sender::new(None));

@@ -78,6 +78,7 @@ impl World {
             sensor_user: None,
             sensor_unit: None,
             watched_unit: None,
+            waits: false,
             delayed: false,
             proxy_url: None,
             proxy_credentials: None,
@@ -367,7 +368,7 @@ fn a_full_disk_is_told_before_anything_is_fetched() {
     let versions = Versions::new(world.layout.clone(), Disk { power: Some(power) });
     let identity = Keyring::of_host(world.layout.root()).read_or_make(world.clock.now()).unwrap();
     let (server, key) = (world.gateway.address.clone(), world.gateway.key_sha256);
-    let client = Client::new(&server, key, &identity, Timeouts::default()).unwrap();
+    let client = Client::new(&server, [key.into()].into(), &identity, Timeouts::default()).unwrap();
     let director = Sha256Hex::from_bytes(world.gateway.director_root);
     let preparer = Preparer::new(client, world.layout.clone(), versions, director);
     let order = Order {

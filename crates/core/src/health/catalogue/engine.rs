@@ -232,4 +232,16 @@ pub(super) const ENTRIES: &[Entry] = &[
         measured: Measured::By("when the control plane registered the certificate"),
         ..USUAL
     },
+    Entry {
+        kind: IssueType::PossibleClone,
+        id: 1320,
+        word: "possibleClone",
+        title: "Another host says to be this one",
+        trigger: "A host tried to enrol with the machine id of this sensor's host and another key.",
+        description: "It is this host installed anew, a copy of its disk, or somebody who wants in. It waits in quarantine.",
+        remediation: &["Look at both, and decide: replace, separate or refuse."],
+        commands: &["watchpost clones list", "watchpost clones decide {fingerprint} {decision}"],
+        measured: Measured::By("the attempts to enrol that the control plane holds"),
+        ..USUAL
+    },
 ];

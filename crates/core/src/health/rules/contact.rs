@@ -14,6 +14,7 @@ pub(super) fn look(outlook: &mut Outlook<'_>) {
     update(outlook);
     rules(outlook);
     certificate(outlook);
+    newcomers(outlook);
 }
 
 fn silence(outlook: &mut Outlook<'_>) {
@@ -106,4 +107,14 @@ fn certificate(outlook: &mut Outlook<'_>) {
         IssueType::CertificateExpiring,
         Seen::new(&format!("it expires at {end} and was not renewed")),
     );
+}
+
+/// Somebody says to be this host; only a person knows who is.
+fn newcomers(outlook: &mut Outlook<'_>) {
+    if let Some(waiting) = outlook.sensor.newcomers {
+        let (count, since) = (waiting.count, waiting.since);
+        let hosts = if count == 1 { "another host says".to_owned() } else { format!("{count} other hosts say") };
+        let reason = format!("{hosts} to be this one since {since}; decide with `watchpost clones list`");
+        outlook.see(IssueType::PossibleClone, Seen::new(&reason));
+    }
 }

@@ -34,11 +34,15 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
     parse(&bytes)
 }
 
+/// Reads the body of an action, all of whose fields may be left out; no body leaves all of them out.
+pub(super) async fn optional<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+    let bytes = read(body, SMALL).await?;
+    if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
+}
+
 /// Reads the reason of an action; no body is no reason.
 pub(super) async fn reason(body: Body) -> Result<Option<String>, Problem> {
-    let bytes = read(body, SMALL).await?;
-    let because: Because = if bytes.is_empty() { Because::default() } else { parse(&bytes)? };
-    short(because.reason)
+    short(optional::<Because>(body).await?.reason)
 }
 
 /// A reason within its limit; an empty one is none.

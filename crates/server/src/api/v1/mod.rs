@@ -4,8 +4,10 @@ mod alerts;
 mod audit;
 mod body;
 mod certificates;
+mod clones;
 mod devices;
 mod directories;
+mod endpoints;
 mod events;
 mod health;
 mod packages;
@@ -15,6 +17,7 @@ mod releases;
 mod rollouts;
 mod rules;
 mod sensors;
+mod server_key;
 mod settings;
 mod status;
 #[cfg(test)]
@@ -71,8 +74,18 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .get("/audit", Action::ReadAudit, audit::list)
         .get("/events", Action::ReadFleet, events::stream)
         .get("/status", Action::ReadFleet, status::show)
+        .get("/clones", Action::ReadFleet, clones::list)
+        .get("/clones/{fingerprint}", Action::ReadFleet, clones::show)
+        .post("/clones/{fingerprint}/decide", Action::ManageSensors, clones::decide)
+        .get("/endpoints", Action::ReadFleet, endpoints::list)
+        .get("/endpoints.csv", Action::ReadFleet, endpoints::download)
         .get("/trust", Action::ReadFleet, trust::list)
+        .get("/server-key", Action::ReadFleet, server_key::show)
+        .post("/server-key/announce", Action::ManageTrust, server_key::announce)
+        .post("/server-key/switch", Action::ManageTrust, server_key::switch)
+        .post("/server-key/retire", Action::ManageTrust, server_key::retire)
         .get("/access-key", Action::ReadAccessKey, status::access_key)
+        .post("/access-key/regenerate", Action::ManageAccessKey, status::regenerate_access_key)
         .get("/tokens", Action::ManageTokens, tokens::list)
         .post("/tokens", Action::ManageTokens, tokens::create)
         .post("/tokens/{token}/revoke", Action::ManageTokens, tokens::revoke)

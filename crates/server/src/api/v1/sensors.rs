@@ -92,6 +92,7 @@ fn details(row: &SensorRow, sensor: &Sensor) -> serde_json::Map<String, Value> {
         ("healthIssues", json!(issues)),
         ("update", json!(sensor.update)),
         ("facts", json!(sensor.report.facts)),
+        ("connectionCheck", json!(sensor.report.connection)),
         ("report", json!(sensor.report)),
         ("lastConfigurationPullDateTime", json!(sensor.last_config_pull)),
     ];

@@ -1,14 +1,16 @@
 //! `GET /status`: the server itself. `GET /access-key`: what a host needs to enrol.
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 use watchpost_core::own_health::{Finding, Trouble};
 use watchpost_core::trust::Dated;
 
+use super::body;
 use crate::api::problem::Problem;
 use crate::app::own_health::OwnHealthView;
-use crate::auth::browser::Web;
+use crate::auth::browser::{Caller, Web};
 
 pub(super) async fn show(State(web): State<Web>) -> Json<Value> {
     let app = &web.app;
@@ -55,4 +57,14 @@ fn write_own(own: &OwnHealthView) -> Value {
 
 pub(super) async fn access_key(State(web): State<Web>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "accessKey": web.app.access_key()? })))
+}
+
+pub(super) async fn regenerate_access_key(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let reason = body::reason(body).await?;
+    let access_key = web.app.regenerate_access_key(caller.principal(), reason).await?;
+    Ok(Json(json!({ "accessKey": access_key })))
 }

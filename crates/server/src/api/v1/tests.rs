@@ -14,6 +14,7 @@ use crate::testing::{A, B, House, call};
 fn fill(path: &str) -> String {
     let path =
         path.replace("{sensor}", "DC01").replace("{version}", "2.254.1.0").replace("{build}", "2026-01-05T00:00:00Z");
+    let path = path.replace("{fingerprint}", &"0".repeat(64));
     let path = path.replace("{alert}", "alr_00000000000000000000000000").replace("{*key}", "02:00:00:00:00:01");
     let path = path.replace("{issue}", "iss_00000000000000000000000000");
     format!("/api/v1{}", path.replace("{token}", "tok_00000000000000000000000000"))
@@ -25,7 +26,7 @@ async fn every_route_lets_in_exactly_whom_it_should() {
     let server = house.start().await;
     let app = server.app();
     let (_, routes) = router(Web { app: app.clone(), is_secure: false });
-    assert_eq!(routes.len(), 45);
+    assert_eq!(routes.len(), 55);
     let console = Principal::console();
     let mut callers = vec![("nobody".to_owned(), String::new(), None)];
     callers.push(("stranger".to_owned(), "Authorization: Bearer wp_nope\r\n".to_owned(), None));

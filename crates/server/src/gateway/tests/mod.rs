@@ -324,11 +324,15 @@ async fn a_replayed_enrolment_is_refused() {
 }
 
 #[tokio::test]
-async fn the_same_host_with_another_certificate_is_a_possible_clone() {
+async fn the_same_host_with_another_certificate_is_held_in_quarantine_and_told_when_to_ask_again() {
     let running = Running::start().await;
     let first = running.enrolled("DC1").await;
     let mut clone = running.sensor("DC1");
-    assert_eq!(clone.enroll().await.unwrap_err().code(), Some(Code::PossibleClone));
+    let held = clone.enroll().await.unwrap_err();
+    assert_eq!(held.code(), Some(Code::EnrolmentQuarantined));
+    // Ten seconds, rounded up.
+    let asked = |error: &TransportError| matches!(error, TransportError::Refused { retry_after: Some(after), .. } if after.as_secs() == 11);
+    assert!(asked(&held), "{held:?}");
     assert_eq!(clone.sync().await.unwrap_err().code(), Some(Code::SensorUnknown));
     first.sync().await.unwrap();
 }

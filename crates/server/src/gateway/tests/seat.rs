@@ -46,6 +46,11 @@ impl Seat {
             mirror: None,
             directories: Vec::new(),
             portal: None,
+            places: watchpost_core::connection::Places {
+                gateway: (None, 0),
+                portal: (None, 0, false),
+                directories: Vec::new(),
+            },
         };
         let app = App::load(parts).await.unwrap();
         Self { app, store, access_key: founded.access_key.reveal().parse().unwrap(), _folder: folder }
