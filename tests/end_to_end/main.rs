@@ -2,6 +2,7 @@
 
 mod conformance;
 mod connection;
+mod crash_states;
 mod demo;
 mod directory;
 mod evidence;
@@ -16,6 +17,7 @@ mod live;
 mod own_health;
 mod rotation;
 mod rules;
+mod simulation;
 mod trust;
 mod units;
 mod untouched;
