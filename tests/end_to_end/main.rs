@@ -3,6 +3,7 @@
 mod clones;
 mod conformance;
 mod connection;
+mod crash_states;
 mod demo;
 mod directory;
 mod endpoints;
@@ -20,6 +21,7 @@ mod restart;
 mod rotation;
 mod rules;
 mod server_key;
+mod simulation;
 mod trust;
 mod units;
 mod untouched;

@@ -1,6 +1,7 @@
 //! Shared parts of the end-to-end tests: a demo as a child process, its hosts as a stranger sees them.
 
 pub mod cable;
+pub mod crash_states;
 pub mod demo;
 pub mod evidence;
 pub mod faults;
@@ -12,5 +13,6 @@ pub mod kill;
 pub mod network;
 pub mod rotation;
 pub mod samba;
+pub mod simulation;
 pub mod site;
 pub mod tools;

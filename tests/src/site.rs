@@ -21,6 +21,7 @@ use crate::tools::{self, binary};
 mod clocks;
 mod host;
 mod server;
+mod trace;
 mod walls;
 
 pub use walls::Walls;
@@ -135,6 +136,7 @@ pub struct Site {
     others: BTreeMap<String, PathBuf>,
     held: Arc<AtomicBool>,
     walls: Option<Walls>,
+    trace: Option<PathBuf>,
 }
 
 fn text(path: &Path) -> String {
@@ -192,6 +194,7 @@ impl Site {
             others: BTreeMap::new(),
             held: Arc::default(),
             walls: None,
+            trace: None,
         };
         let (keys, repository, data) = (site.path("keys"), site.path("author"), site.path("server/data"));
         site.watchpost(&["release", "keys", "--keys", &keys, "--repository", &repository])?;
@@ -249,9 +252,11 @@ impl Site {
 
     fn start_under(&mut self, program: &str, words: &[&str], party: &str, clock: &str) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{party}.log")))?;
-        let mut command = match &self.walls {
-            Some(walls) => walls.command(&binary(program)?, self.dir.path())?,
-            None => Command::new(binary(program)?),
+        let program = binary(program)?;
+        let mut command = match (&self.walls, &self.trace) {
+            (Some(walls), _) => walls.command(&program, self.dir.path())?,
+            (None, Some(trace)) if party == HOST_PARTY => trace::command(&program, trace),
+            (None, _) => Command::new(program),
         };
         command.args(words).args(["--clock", clock, "--clock-party", party]);
         self.processes.push(command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?);

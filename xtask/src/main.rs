@@ -3,7 +3,9 @@
 //! Nothing here ships; it promises to leave the tree as it found it.
 
 mod bench;
+mod mutants;
 mod pipeline;
+mod properties;
 mod run;
 mod scenario;
 mod setup;
@@ -21,7 +23,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "cargo xtask",
     after_help = "Examples:\n  cargo xtask test               what CI runs\n  cargo xtask test --only tidy   one step of it\n  \
-                  cargo xtask scenario kill9 --kills 100\n\n`mutants` is not here yet."
+                  cargo xtask scenario kill9 --kills 100"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -42,6 +44,21 @@ enum Command {
     Tidy,
     /// Measure, and print each figure beside its bar.
     Bench,
+    /// Put faults into a copy of the product on purpose, and see that a test finds each.
+    Mutants {
+        /// These alone, by the names of their files in tests/mutants.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+    },
+    /// Run the property tests with fresh seeds, each printed, until one fails or the time is over.
+    Properties {
+        /// How long.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        minutes: u64,
+        /// Begin with this seed, as it was printed.
+        #[arg(long, value_name = "SEED")]
+        seed: Option<u64>,
+    },
     /// Run one long programme and print its evidence as JSON on standard output.
     Scenario(scenario::Arguments),
 }
@@ -64,6 +81,8 @@ fn obey(command: Command) -> Result<()> {
         Command::Test { only } => pipeline::run(&root, only.as_deref()),
         Command::Tidy => tidy::run(&root),
         Command::Bench => bench::run(&root),
+        Command::Mutants { only } => mutants::run(&root, &only),
+        Command::Properties { minutes, seed } => properties::run(&root, minutes, seed),
         Command::Scenario(arguments) => scenario::run(&root, &arguments),
     }
 }

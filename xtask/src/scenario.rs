@@ -28,6 +28,10 @@ struct Scenario {
 /// Every programme, by name.
 const SCENARIOS: &[Scenario] = &[
     Scenario {
+        name: "crash-states",
+        about: "--states N --seed S: every disk that a power cut may leave of a host, recovered from; N of each path",
+    },
+    Scenario {
         name: "evidence",
         about: "--hours N --rate N --budget-mb N: a sensor's evidence of 24 hours at 500 events/s stays within its disk",
     },
@@ -52,6 +56,10 @@ const SCENARIOS: &[Scenario] = &[
         about: "a network sensor on a real cable: Suricata, real traffic, the cable pulled, the engine stopped, broken rules",
     },
     Scenario {
+        name: "simulation",
+        about: "--sensors N --seeds N --seed S: two weeks of faults for each seed, in virtual time; nothing may break a rule",
+    },
+    Scenario {
         name: "kill9",
         about: "--kills N --seed S: kill -9 of updater, sensor or server at random instants within demo runs",
     },
@@ -64,7 +72,7 @@ const SCENARIOS: &[Scenario] = &[
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let Some(name) = &arguments.name else {
         for scenario in SCENARIOS {
-            println!("{:<8} {}", scenario.name, scenario.about);
+            println!("{:<12} {}", scenario.name, scenario.about);
         }
         return Ok(());
     };

@@ -34,6 +34,7 @@ const PACKAGES: &[(&str, Seen)] = &[
     ("samba-dsdb-modules", Seen::Command(&["dpkg-query", "--show", "samba-dsdb-modules"])),
     ("samba-vfs-modules", Seen::Command(&["dpkg-query", "--show", "samba-vfs-modules"])),
     ("smbclient", Seen::File("/usr/bin/smbclient")),
+    ("strace", Seen::File("/usr/bin/strace")),
     ("systemd", Seen::Command(&["systemd-analyze", "--version"])),
     ("tcpreplay", Seen::File("/usr/bin/tcpreplay")),
     ("tinyproxy-bin", Seen::File("/usr/bin/tinyproxy")),

@@ -160,9 +160,10 @@ impl Keyring {
         Ok(self.record.write(&slots)?)
     }
 
-    /// Removes the certificates that the record does not name. What cannot be read stays, and so does everything while
-    /// there is no record.
+    /// Removes the certificates that the record does not name. What cannot be read stays, and so does every certificate
+    /// while there is no record.
     pub fn sweep(&self) {
+        self.sweep_unfinished();
         let Some(slots) = self.record.read() else { return };
         for folder in self.folders() {
             let Ok(Some(identity)) = read_folder(&folder) else { continue };
@@ -174,7 +175,6 @@ impl Keyring {
                 Err(error) => tracing::warn!("a certificate that was replaced cannot be removed: {error}"),
             }
         }
-        self.sweep_unfinished();
     }
 
     /// Removes what a crash has left half made or half removed.
@@ -283,6 +283,20 @@ mod tests {
         }
         keyring.sweep();
         assert_eq!(keyring.open().unwrap().unwrap().slots, Slots { next: Some(next), ..Slots::only(cur) });
+    }
+
+    #[test]
+    fn a_key_that_was_being_made_when_the_power_failed_does_not_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let keyring = Keyring::of_host(root.path());
+        let first = keyring.read_or_make(NOW).unwrap();
+        // The first certificate of a host has no record yet.
+        let half_made = root.path().join("updater/identity").join(format!("{}.{UNFINISHED}", "ab".repeat(32)));
+        fs::create_dir_all(&half_made).unwrap();
+        fs::write(half_made.join("key.der"), "torn").unwrap();
+        keyring.sweep();
+        assert!(!half_made.exists());
+        assert_eq!(keyring.read_or_make(NOW).unwrap(), first);
     }
 
     #[test]

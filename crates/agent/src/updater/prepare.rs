@@ -277,15 +277,12 @@ impl Preparer {
         self.note_at(&self.layout.approved(release), approved)
     }
 
-    /// Writes a note about an approved package, whole or not at all.
+    /// Writes a note about an approved package, whole or not at all. It is durable before the package is used: without
+    /// it a commit would raise no floor.
     pub(crate) fn note_at(&self, path: &Path, approved: &impl serde::Serialize) -> Result<(), PrepareError> {
         let failed = |source| PrepareError::Io { path: path.to_owned(), source };
         let text = serde_json::to_vec(approved).map_err(|error| failed(error.into()))?;
-        let beside = self.layout.downloads().join(random_name(".approved-"));
-        File::create_new(&beside)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&beside, path))
-            .map_err(failed)
+        self.versions.disk().replace(path, &text).map_err(failed)
     }
 
     /// The release was committed: from here on no older one is approved.
@@ -298,5 +295,37 @@ impl Preparer {
         let Some(text) = read_limited(&path, APPROVED_BYTES).map_err(failed)? else { return Ok(()) };
         let approved: Approved = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
         self.with_verifier(|verifier| verifier.committed(&approved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::disk::Disk;
+    use crate::host::disk::tests::Power;
+    use crate::identity::Identity;
+    use crate::transport::Timeouts;
+    use crate::updater::tests::host::{START, installed};
+    use watchpost_core::server_keys::ServerKey;
+
+    #[test]
+    fn a_note_that_is_not_durable_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = installed(root.path(), 254, "program");
+        let client = Client::new(
+            "[::1]:1",
+            [ServerKey::from([0; 32])].into(),
+            &Identity::generate(START).unwrap(),
+            Timeouts::default(),
+        )
+        .unwrap();
+        let path = layout.downloads().join("note.json");
+        // It is written beside, given its name, and its folder is synced: the power fails before each in turn.
+        for cut in 0..3 {
+            let disk = Disk { power: Some(Power::failing_at(cut)) };
+            let versions = Versions::new(layout.clone(), disk);
+            let preparer = Preparer::new(client.clone(), layout.clone(), versions, Sha256Hex::of(b""));
+            assert!(preparer.note_at(&path, &cut).is_err(), "the power failed at step {cut}");
+        }
     }
 }

@@ -77,6 +77,12 @@ impl Versions {
         Self { layout, disk }
     }
 
+    /// The disk they lie on.
+    #[must_use]
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
     /// The folder of a release.
     #[must_use]
     pub(crate) fn folder(&self, release: Release) -> PathBuf {

@@ -25,7 +25,7 @@ pub(super) fn target_of(version: Version) -> TargetRef {
 
 /// A host, its updater and its sensor.
 #[derive(Debug)]
-pub(super) struct Host<'s> {
+pub struct Host<'s> {
     behaviour: &'s Behaviour,
     start: Timestamp,
     policy: Policy,
@@ -57,6 +57,19 @@ pub(super) struct Heard<'a> {
 }
 
 impl<'s> Host<'s> {
+    /// A host that runs this version, for a fleet that somebody else plays.
+    #[must_use]
+    pub fn running(version: Version, behaviour: &'s Behaviour, start: Timestamp, check_in: Duration) -> Self {
+        let record = Release::new(version, HASH).map_or_else(Record::default, Record::committed);
+        Self::over(behaviour, record, start, Policy::default(), check_in)
+    }
+
+    /// The package of a version, as such a host knows it.
+    #[must_use]
+    pub fn target_of(version: Version) -> TargetRef {
+        target_of(version)
+    }
+
     /// A host as it is at `start`, with what it ran before.
     pub(super) fn new(spec: &'s SensorSpec, start: Timestamp, policy: Policy, check_in: Duration) -> Self {
         let installed = spec.version.and_then(|version| Release::new(version, HASH));
@@ -113,13 +126,18 @@ impl<'s> Host<'s> {
     }
 
     /// Whether it would check in.
-    pub(super) fn can_talk(&self) -> bool {
+    #[must_use]
+    pub fn can_talk(&self) -> bool {
         self.is_on && !self.is_mute
     }
 
-    /// Switches it on and off as the scenario says. A host that comes up finds what lay on its disk.
+    /// Switches it on and off as the scenario says.
     pub(super) fn follow_script(&mut self, now: Timestamp) {
-        let should_be_on = !self.is_within(&self.behaviour.offline, now);
+        self.power(!self.is_within(&self.behaviour.offline, now), now);
+    }
+
+    /// Switches it on or off. A host that comes up finds what lay on its disk.
+    pub fn power(&mut self, should_be_on: bool, now: Timestamp) {
         if self.is_on && !should_be_on {
             self.is_on = false;
             self.arriving.clear();
@@ -134,7 +152,8 @@ impl<'s> Host<'s> {
     }
 
     /// When something happens on it by itself.
-    pub(super) fn wakes_at(&self) -> Option<Timestamp> {
+    #[must_use]
+    pub fn wakes_at(&self) -> Option<Timestamp> {
         if !self.can_talk() {
             return None;
         }
@@ -142,7 +161,7 @@ impl<'s> Host<'s> {
     }
 
     /// Lets everything happen that is due; returns the versions it has switched to.
-    pub(super) fn wake(&mut self, now: Timestamp) -> Vec<Version> {
+    pub fn wake(&mut self, now: Timestamp) -> Vec<Version> {
         if self.can_talk() {
             let (due, later) = std::mem::take(&mut self.arriving).into_iter().partition(|(at, _)| *at <= now);
             self.arriving = later;
@@ -158,7 +177,8 @@ impl<'s> Host<'s> {
     }
 
     /// What it says when it checks in.
-    pub(super) fn report(&self, now: Timestamp) -> Report {
+    #[must_use]
+    pub fn report(&self, now: Timestamp) -> Report {
         let mut report = self.machine.report();
         if let Some(said) = &self.said {
             return self.in_the_words_of(said, report);
@@ -203,7 +223,7 @@ impl<'s> Host<'s> {
     }
 
     /// What the control plane answers, and the restart that the package which it names declares.
-    pub(super) fn answered(&mut self, desired: Desired, restart: RestartNeed, now: Timestamp) {
+    pub fn answered(&mut self, desired: Desired, restart: RestartNeed, now: Timestamp) {
         if let Some(version) = desired.version.filter(|_| restart.is_needed()) {
             self.restarts.insert(version, restart);
         }
@@ -211,7 +231,8 @@ impl<'s> Host<'s> {
     }
 
     /// Whether it has taken this generation and has nothing under way.
-    pub(super) fn is_settled_on(&self, generation: u64) -> bool {
+    #[must_use]
+    pub fn is_settled_on(&self, generation: u64) -> bool {
         self.record.generation == generation && self.wakes_at().is_none()
     }
 

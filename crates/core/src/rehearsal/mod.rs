@@ -22,10 +22,11 @@ mod plan_is_what_runs;
 #[cfg(test)]
 mod tests;
 
+pub use host::Host as SimulatedHost;
 pub use live::{LIVE_HORIZON, LIVE_UPDATE_TAKES, LiveFleet};
 pub use outcome::{EventRow, ObservationRow, ObservedSensor, Outcome, RolloutRow, SensorRow};
 pub use rollout_plan::{Assumptions, PassedOver, RingPlan, RolloutPlan, Step, plan};
-pub use scenario::{Scenario, ScenarioError};
+pub use scenario::{Behaviour, OnUpdate, Scenario, ScenarioError};
 
 /// Plays a scenario. Without a seed check-ins keep their interval to the second; with one they move by up to 10 %.
 #[must_use]

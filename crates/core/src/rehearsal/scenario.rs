@@ -167,7 +167,7 @@ fn on_a_domain_controller() -> SensorKind {
 /// What a simulated host does, beside what every host does.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Behaviour {
+pub struct Behaviour {
     #[serde(default)]
     pub(super) offline: Vec<Window>,
     #[serde(default)]
@@ -179,6 +179,14 @@ pub(super) struct Behaviour {
     #[serde(default)]
     pub(super) on_update: BTreeMap<Version, OnUpdate>,
     pub(super) update_takes: Option<Span>,
+}
+
+impl Behaviour {
+    /// A host on which each version behaves so, and which needs so long to fetch and unpack one.
+    #[must_use]
+    pub fn of(on_update: BTreeMap<Version, OnUpdate>, update_takes: Duration) -> Self {
+        Self { on_update, update_takes: Some(Span(update_takes)), ..Self::default() }
+    }
 }
 
 /// From the first instant on, until just before the last.
@@ -206,7 +214,8 @@ impl FactWindow {
 /// How a version behaves on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum OnUpdate {
+pub enum OnUpdate {
+    /// It starts and detects.
     #[default]
     Ok,
     /// It dies at start.

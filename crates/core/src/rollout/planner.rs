@@ -78,6 +78,9 @@ impl Planner {
 
     fn settle_all(&mut self, fleet: &mut Fleet, context: &Context<'_>, wake: &mut Wake) {
         for (id, sensor) in fleet.iter_mut() {
+            if sensor.update.catch_up(&sensor.report, context.catalogue) {
+                wake.sensors.insert(*id);
+            }
             if let Some(settled) = settle(sensor, context) {
                 wake.sensors.insert(*id);
                 wake.events.extend(settled.events);

@@ -9,7 +9,7 @@ use super::Ring;
 use crate::catalogue::Catalogue;
 use crate::restart::{RestartNeed, RestartSwitch};
 use crate::sensor::Context;
-use crate::sync::Desired;
+use crate::sync::{Desired, Report};
 use crate::time::Timestamp;
 use crate::version::Version;
 
@@ -137,6 +137,29 @@ impl UpdateRecord {
             retry,
             ..Desired::default()
         };
+    }
+
+    /// The host knows a newer generation than this record: the control plane was put back from a backup. Whatever it asks
+    /// for from here on lies above that, or the host would refuse it as old, and no proof or failure from before counts.
+    /// Where nothing is under way here, the host keeps what it runs.
+    pub(super) fn catch_up(&mut self, report: &Report, catalogue: &Catalogue) -> bool {
+        if report.generation <= self.desired.generation {
+            return false;
+        }
+        self.desired.generation = report.generation;
+        match (&mut self.flight, report.version) {
+            (Some(flight), _) => {
+                self.desired.generation = self.desired.generation.saturating_add(1);
+                flight.generation = self.desired.generation;
+            }
+            (None, Some(runs)) => {
+                // It proves itself once more before it is told to keep what this control plane never saw cleared.
+                let is_cleared = self.desired.cleared && self.desired.version == Some(runs);
+                self.want(Some(runs), is_cleared, catalogue);
+            }
+            (None, None) => self.desired.generation = self.desired.generation.saturating_add(1),
+        }
+        true
     }
 
     /// Tells the host that what it runs is cleared.

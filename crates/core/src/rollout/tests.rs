@@ -106,6 +106,43 @@ impl Fixture {
 }
 
 #[test]
+fn a_control_plane_put_back_from_a_backup_asks_above_what_its_hosts_know() {
+    let mut fixture = Fixture::of(&[Some(OLD)]);
+    fixture.publish(NEW);
+    // The host has heard of far more than this control plane remembers, and runs what it never handed out.
+    let known = 9;
+    fixture.sensor(0).report.generation = known;
+    let words = fixture.words();
+    let update = fixture.sensor(0).update.clone();
+    assert_eq!(words, ["started", "started"]);
+    assert!(update.desired.generation > known, "{update:?}");
+    // In flight when the backup was made: what it proved for an order that was forgotten clears nothing.
+    fixture.sensor(0).report.generation = known + 5;
+    fixture.prove(0, known + 5);
+    assert_eq!(fixture.words(), ["switched"]);
+    let generation = fixture.sensor(0).update.desired.generation;
+    assert!(generation > known + 5);
+    fixture.prove(0, generation);
+    assert_eq!(fixture.words(), ["cleared", "completed"]);
+}
+
+#[test]
+fn a_host_keeps_what_it_runs_when_the_control_plane_has_forgotten_having_handed_it_out() {
+    let mut fixture = Fixture::of(&[Some(OLD)]);
+    let report = Report { version: Some(NEW), service: ServiceState::Running, generation: 9, ..Report::default() };
+    let now = fixture.now;
+    fixture.sensor(0).checked_in(report, now);
+    assert!(fixture.words().is_empty());
+    let desired = fixture.sensor(0).update.desired.clone();
+    assert_eq!((desired.version, desired.cleared, desired.generation), (Some(NEW), false, 10));
+    let known = fixture.wake();
+    assert!(known.sensors.is_empty(), "it is said once");
+    fixture.prove(0, 10);
+    let _ = fixture.wake();
+    assert!(fixture.sensor(0).update.desired.cleared);
+}
+
+#[test]
 fn a_proof_of_an_older_generation_clears_nothing() {
     let mut fixture = Fixture::of(&[Some(OLD)]);
     fixture.publish(NEW);
