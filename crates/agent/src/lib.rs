@@ -16,4 +16,5 @@ pub mod setup;
 pub mod transport;
 pub mod tuf_client;
 pub mod uninstall;
+pub mod unpack;
 pub mod updater;

@@ -15,6 +15,7 @@ use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
 use watchpost_agent::transport::{Credentials, Timeouts};
 use watchpost_agent::tuf_client;
 use watchpost_agent::uninstall::{UninstallError, uninstall};
+use watchpost_agent::unpack::{VERB, run_child};
 use watchpost_agent::updater::{HostStatus, Options, StatusError, in_one_line, run, status};
 use watchpost_clock::Clock;
 
@@ -221,6 +222,10 @@ enum Output {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: this process is to give up its rights, and needs nothing that they are good for.
+    if std::env::args_os().nth(1).is_some_and(|word| word == VERB) {
+        return run_child();
+    }
     let arguments = Arguments::parse_from(translate(std::env::args_os()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("the service cannot start").and_then(|runtime| runtime.block_on(act(arguments.verb)));
@@ -438,6 +443,9 @@ fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
     }
     if let Some(guard) = &status.guard {
         println!("guard     {}", guard_in_words(guard));
+    }
+    if let Some(confinement) = &status.unpacking {
+        println!("unpacking {confinement}");
     }
     if let Some(sensor) = &status.sensor {
         println!("alerts    {}", sensor.alert_count);

@@ -11,6 +11,7 @@ use super::rotation::RotationError;
 use super::versions::VersionError;
 use crate::rules::RulesHostError;
 use crate::transport::TransportError;
+use crate::unpack::UnpackError;
 
 /// The longest reason that is reported, in characters.
 const REASON_CHARS: usize = 600;
@@ -78,6 +79,9 @@ pub enum PrepareError {
     /// What was extracted is not right.
     #[error("the new version folder cannot be used")]
     Version(#[source] VersionError),
+    /// It could not be unpacked.
+    #[error("the release could not be unpacked")]
+    Unpack(#[source] UnpackError),
     /// The work was cut short.
     #[error("the preparation was interrupted; it is tried again")]
     Interrupted,
@@ -89,6 +93,7 @@ impl PrepareError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Download(_) | Self::Interrupted => true,
+            Self::Unpack(error) => error.is_retryable(),
             Self::Trust(error) => error.is_transport() || error.is_expiry(),
             Self::NotEnoughDisk { .. }
             | Self::DiskFull { .. }

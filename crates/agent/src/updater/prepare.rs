@@ -13,7 +13,7 @@ use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::Release;
 use watchpost_core::version::Version;
-use watchpost_package::{Approved, FetchError, Repo, Sha256Hex, TrustConfig, Verifier, VerifyError};
+use watchpost_package::{Approved, Contents, FetchError, Repo, Sha256Hex, Signed, TrustConfig, Verifier, VerifyError};
 use watchpost_protocol::paths;
 
 use super::error::{PrepareError, in_one_line};
@@ -21,6 +21,7 @@ use super::layout::Layout;
 use super::versions::{Look, Versions};
 use crate::host::disk::{random_name, read_limited};
 use crate::transport::{Client, TransportError};
+use crate::unpack::{Staging, Unpacker};
 
 /// Bytes that stay free on the host whatever is installed.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
@@ -88,7 +89,7 @@ impl Preparer {
         }
         self.check_room(approved.length)?;
         let package = self.download(&approved, progress).await.map_err(|error| error.or_disk_full("downloading"))?;
-        let installed = self.install(order.release, approved, package.clone()).await;
+        let installed = self.install(order.release, approved, &package).await;
         // Whole or refused, the package is of no further use.
         let _ = std::fs::remove_file(&package);
         installed.map_err(|error| error.or_disk_full("unpacking"))
@@ -221,30 +222,29 @@ impl Preparer {
         Ok((path, file, 0))
     }
 
-    async fn install(&self, release: Release, approved: Approved, package: PathBuf) -> Result<(), PrepareError> {
+    async fn install(&self, release: Release, approved: Approved, package: &Path) -> Result<(), PrepareError> {
+        let staging = Staging::of(self.versions.staging().map_err(PrepareError::Version)?);
+        self.unpack(&approved, package, staging.path()).await?;
         let this = self.clone();
         let work = move || {
-            let staging = this.versions.staging().map_err(PrepareError::Version)?;
-            let installed = this.unpack(release, &approved, &package, &staging);
-            if installed.is_err() {
-                // The staging folder's name is never used again, and the next start sweeps what stays.
-                let _ = std::fs::remove_dir_all(&staging);
-            }
-            installed
+            this.note(release, &approved)?;
+            this.versions.install(staging.path(), release).map_err(PrepareError::Version)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| PrepareError::Interrupted)?
     }
 
-    fn unpack(
+    /// Has a child without rights extract an approved package, and compares what it leaves with what was signed.
+    pub(crate) async fn unpack<C>(
         &self,
-        release: Release,
-        approved: &Approved,
+        approved: &Approved<C>,
         package: &Path,
         staging: &Path,
-    ) -> Result<(), PrepareError> {
-        approved.extract(package, staging).map_err(PrepareError::Trust)?;
-        self.note(release, approved)?;
-        self.versions.install(staging, release).map_err(PrepareError::Version)
+    ) -> Result<Contents, PrepareError>
+    where
+        C: Clone + Into<Signed> + Send + Sync + 'static,
+    {
+        let unpacker = Unpacker::new(self.layout.unpack_note());
+        unpacker.unpack(approved, package, staging).await.map_err(PrepareError::Unpack)
     }
 
     /// Remembers what was approved, for raising the floor once the release is committed.

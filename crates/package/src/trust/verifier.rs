@@ -3,6 +3,7 @@
 //! Blocking: call it from a thread that may wait.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,10 +12,10 @@ use watchpost_core::release::{SENSOR_COMPONENT, SignedRelease};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
-use crate::contents::Signed;
+use crate::contents::{Contents, Signed};
 use crate::digest::Sha256Hex;
 use crate::durable;
-use crate::extract::{PackageInfo, extract};
+use crate::extract::{PackageInfo, described, extract, open_approved};
 use crate::tuf::{SignedTarget, is_target_name};
 
 use super::error::VerifyError;
@@ -80,8 +81,30 @@ impl<C: Clone + Into<Signed>> Approved<C> {
     /// When it is another file, misses the profile, is another package, or cannot be written. Remove `into` then.
     pub fn extract(&self, package: &Path, into: &Path) -> Result<PackageInfo, VerifyError> {
         let info = extract(package, self.length, &self.sha256, into).map_err(|e| VerifyError::Package(Box::new(e)))?;
-        info.contents.matches(&self.custom.clone().into()).map_err(VerifyError::Contents)?;
+        self.matches(&info.contents)?;
         Ok(info)
+    }
+
+    /// Opens `package` if it is this one, whole.
+    ///
+    /// # Errors
+    /// When it is another file, or cannot be read.
+    pub fn open(&self, package: &Path) -> Result<File, VerifyError> {
+        open_approved(package, self.length, &self.sha256).map_err(|e| VerifyError::Package(Box::new(e)))
+    }
+
+    /// Checks that a folder says of itself what was signed, and gives what it says. See [`described`].
+    ///
+    /// # Errors
+    /// When it does not, or is not what its manifest names.
+    pub fn check_folder(&self, folder: &Path) -> Result<Contents, VerifyError> {
+        let (_, contents) = described(folder).map_err(|e| VerifyError::Package(Box::new(e)))?;
+        self.matches(&contents)?;
+        Ok(contents)
+    }
+
+    fn matches(&self, contents: &Contents) -> Result<(), VerifyError> {
+        contents.matches(&self.custom.clone().into()).map_err(VerifyError::Contents)
     }
 }
 
