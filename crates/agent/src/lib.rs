@@ -17,4 +17,5 @@ pub mod transport;
 pub mod tuf_client;
 pub mod uninstall;
 pub mod unpack;
+pub mod update_file;
 pub mod updater;

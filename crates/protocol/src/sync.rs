@@ -7,7 +7,7 @@ use prost::Message as _;
 use watchpost_core::content::DesiredRules;
 use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
 use watchpost_core::identity::Standing;
-use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::sync::{AskedReply, Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 
 use crate::PROTOCOL_VERSION;
@@ -68,6 +68,8 @@ pub struct SyncReply {
     pub desired: Desired,
     /// How its certificates stand; `None`: the one it presented is the only one, and stays.
     pub standing: Option<Standing>,
+    /// What it says to the version that was asked for; `None`: nothing was, or it is on its way.
+    pub asked: Option<AskedReply>,
 }
 
 impl SyncReply {
@@ -79,6 +81,7 @@ impl SyncReply {
             come_back_after_ms: u64::try_from(self.come_back_after.as_millis()).unwrap_or(u64::MAX),
             desired: Some(desired_to_wire(&self.desired)),
             standing: self.standing.as_ref().map(identity::to_wire),
+            asked: self.asked.as_ref().map(asked_to_wire),
         }
         .encode_to_vec()
     }
@@ -94,8 +97,21 @@ impl SyncReply {
             come_back_after: span("comeBackAfter", raw.come_back_after_ms, COME_BACK_AFTER)?,
             desired: desired_from_wire(raw.desired.ok_or(WireError::Missing("desired"))?)?,
             standing: raw.standing.map(identity::from_wire).transpose()?,
+            asked: raw.asked.map(asked_from_wire).transpose()?,
         })
     }
+}
+
+fn asked_to_wire(asked: &AskedReply) -> wire::AskedReply {
+    match asked {
+        AskedReply::Waits { what } => wire::AskedReply { refused: false, why: for_people(what) },
+        AskedReply::Refused { reason } => wire::AskedReply { refused: true, why: for_people(reason) },
+    }
+}
+
+fn asked_from_wire(raw: wire::AskedReply) -> Result<AskedReply, WireError> {
+    let why = text("asked.why", raw.why, TEXT_CHARS)?;
+    Ok(if raw.refused { AskedReply::Refused { reason: why } } else { AskedReply::Waits { what: why } })
 }
 
 /// One line of at most the limit, with control characters turned into blanks.
@@ -125,6 +141,7 @@ fn report_to_wire(report: &Report) -> wire::Report {
         operating_system: for_people(&report.operating_system),
         facts: to_json(&report.facts),
         rules: to_json(&report.rules),
+        asked: report.asked.map(|v| v.to_string()).unwrap_or_default(),
     }
 }
 
@@ -145,6 +162,7 @@ fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
         operating_system: text("operatingSystem", raw.operating_system, TEXT_CHARS)?,
         facts: from_json("facts", &raw.facts, MAX_FACTS_BYTES)?,
         rules: from_json("rules", &raw.rules, RULES_REPORT_BYTES)?,
+        asked: optional_version("asked", &raw.asked)?,
     })
 }
 

@@ -89,6 +89,9 @@ pub struct Report {
     /// JSON; empty: no rule package was ever tried.
     #[prost(bytes = "vec", tag = "16")]
     pub rules: Vec<u8>,
+    /// Empty: nobody on the host asks for anything.
+    #[prost(string, tag = "80")]
+    pub asked: String,
 }
 
 /// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.
@@ -180,6 +183,18 @@ pub struct SyncReply {
     /// Absent: the certificate that was presented is the only one, and stays.
     #[prost(message, optional, tag = "60")]
     pub standing: Option<Standing>,
+    /// Absent: nothing was asked for, or it is on its way.
+    #[prost(message, optional, tag = "80")]
+    pub asked: Option<AskedReply>,
+}
+
+/// See [`watchpost_core::sync::AskedReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AskedReply {
+    #[prost(bool, tag = "1")]
+    pub refused: bool,
+    #[prost(string, tag = "2")]
+    pub why: String,
 }
 
 /// See [`watchpost_core::identity::Standing`].

@@ -144,6 +144,7 @@ fn good() -> Vec<u8> {
         come_back_after: Duration::from_secs(60),
         desired: watchpost_core::sync::Desired::default(),
         standing: None,
+        asked: None,
     };
     http(200, PROTOBUF, &reply.to_bytes())
 }

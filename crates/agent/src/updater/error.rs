@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use watchpost_package::VerifyError;
+use watchpost_package::{Sha256Hex, VerifyError};
 
 use super::record_store::RecordError;
 use super::rotation::RotationError;
@@ -64,6 +64,12 @@ pub enum PrepareError {
         /// The target.
         name: String,
     },
+    /// Nobody vouches for a file that somebody brought.
+    #[error("no release that is signed has the SHA-256 {sha256}; it is not installed")]
+    Stranger {
+        /// Of the file.
+        sha256: Sha256Hex,
+    },
     /// The package did not arrive.
     #[error("the package could not be downloaded")]
     Download(#[source] TransportError),
@@ -98,6 +104,7 @@ impl PrepareError {
             Self::NotEnoughDisk { .. }
             | Self::DiskFull { .. }
             | Self::Differs { .. }
+            | Self::Stranger { .. }
             | Self::Io { .. }
             | Self::Version(_) => false,
         }

@@ -3,11 +3,13 @@
 //! Never stops a sensor because a server is silent, and never runs what two repositories have not vouched for.
 
 mod courier;
+mod door;
 mod driver;
 mod error;
 mod installation;
 mod launch;
 mod layout;
+mod offer;
 mod pace;
 mod prepare;
 mod record_store;
@@ -19,10 +21,12 @@ mod supervisor;
 mod tests;
 mod versions;
 
+pub(crate) use door::{Answer, Call, Order};
 pub use error::{PrepareError, in_one_line};
 pub use installation::Installation;
 pub use launch::{Launch, LaunchError, SensorUser};
 pub use layout::Layout;
+pub(crate) use offer::{Offer, PACKAGE_BYTES};
 pub use prepare::Preparer;
 pub use record_store::{RecordError, RecordStore};
 pub use service::{Options, ServiceError, run};

@@ -18,6 +18,7 @@ use watchpost_protocol::paths;
 
 use super::error::{PrepareError, in_one_line};
 use super::layout::Layout;
+use super::offer::Offer;
 use super::versions::{Look, Versions};
 use crate::host::disk::{random_name, read_limited};
 use crate::transport::{Client, TransportError};
@@ -62,20 +63,66 @@ pub struct Preparer {
     /// One verifier at a time per trust folder.
     trust: Arc<Mutex<()>>,
     partial: Arc<Mutex<Option<Partial>>>,
+    /// A package that is here already.
+    offered: Arc<Mutex<Option<Arc<Offer>>>>,
 }
 
 impl Preparer {
     /// A preparer that fetches through `client` and trusts the director whose first root has this digest.
     #[must_use]
     pub fn new(client: Client, layout: Layout, versions: Versions, director_root: Sha256Hex) -> Self {
-        let (trust, partial) = (Arc::default(), Arc::default());
-        Self { client, layout, versions, director_root, trust, partial }
+        let (trust, partial, offered) = (Arc::default(), Arc::default(), Arc::default());
+        Self { client, layout, versions, director_root, trust, partial, offered }
     }
 
     /// The same trust folder and connection, with a download of its own to go on with.
     #[must_use]
     pub(crate) fn apart(&self) -> Self {
-        Self { partial: Arc::default(), ..self.clone() }
+        Self { partial: Arc::default(), offered: Arc::default(), ..self.clone() }
+    }
+
+    /// Says which release a package is that somebody offers, if both repositories vouch for it as it is.
+    ///
+    /// # Errors
+    /// When they do not, or cannot be asked.
+    pub(crate) async fn identify(
+        &self,
+        offer: &Arc<Offer>,
+        running: Option<Version>,
+        server_time: Timestamp,
+    ) -> Result<Release, PrepareError> {
+        let (offered, path) = (offer.clone(), self.layout.downloads());
+        let measured = tokio::task::spawn_blocking(move || offered.measure()).await;
+        let measured = measured.map_err(|_| PrepareError::Interrupted)?;
+        let (length, sha256) = measured.map_err(|source| PrepareError::Io { path, source })?;
+        let pick = move |verifier: &Verifier| match verifier.name_of(length, &sha256)? {
+            Some(name) => verifier.approve(&name, running).map(Some),
+            None => Ok(None),
+        };
+        let approved = self.judged(running.is_some(), server_time, pick).await?;
+        let release = approved.and_then(|approved| Release::new(approved.custom.version, &sha256.to_string()));
+        release.ok_or(PrepareError::Stranger { sha256 })
+    }
+
+    /// From here on this package is taken instead of being downloaded, where it is the one that is wanted.
+    pub(super) fn offer(&self, offer: Arc<Offer>) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(offer);
+    }
+
+    /// Packages are downloaded again.
+    pub(super) fn forget_offer(&self) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The package that was offered, under the name of a download, if it has this length and digest.
+    async fn offered(&self, length: u64, sha256: Sha256Hex) -> Option<PathBuf> {
+        let offer = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let path = self.layout.downloads().join(random_name(".partial-"));
+        let take = move || {
+            let is_it = offer.measure().is_ok_and(|measured| measured == (length, sha256));
+            (is_it && offer.become_download(&path).is_ok()).then_some(path)
+        };
+        tokio::task::spawn_blocking(take).await.ok().flatten()
     }
 
     /// Prepares a release: afterwards it lies whole and verified in its version folder.
@@ -166,6 +213,10 @@ impl Preparer {
         approved: &Approved<C>,
         progress: impl Fn(u8) + Send + Sync,
     ) -> Result<PathBuf, PrepareError> {
+        if let Some(path) = self.offered(approved.length, approved.sha256).await {
+            progress(100);
+            return Ok(path);
+        }
         let sha256 = approved.sha256.to_string();
         let (path, mut file, offset) = self.open_partial(&sha256, approved.length)?;
         let mut arrived = offset;

@@ -17,7 +17,9 @@ use watchpost_package::Sha256Hex;
 use watchpost_protocol::{Code, SyncReply};
 
 use super::courier::{Courier, Delivery};
+use super::door::{self, Ordered};
 use super::driver::Driver;
+use super::driver::ordered::Identified;
 use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
 use super::launch::{Launch, LaunchError};
@@ -153,6 +155,10 @@ struct Session {
     replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     delivered: mpsc::Receiver<Delivery>,
     rules: mpsc::Receiver<RulesEvent>,
+    orders: mpsc::Receiver<Ordered>,
+    identified: (mpsc::Sender<Identified>, mpsc::Receiver<Identified>),
+    /// What takes orders on this host; it ends with the session.
+    _door: JoinSet<()>,
     /// The host's certificates; `None` while one takes the place of another.
     rotation: Option<Rotation>,
     /// What looks after them meanwhile; it ends with the session, so that never two do.
@@ -185,6 +191,8 @@ enum Woken {
     Heard(Heard),
     Delivered(Delivery),
     Rules(RulesEvent),
+    Ordered(Ordered),
+    Identified(Identified),
     Rotated(Box<Result<Rotated, JoinError>>),
     Guard(News),
     Time,
@@ -221,6 +229,8 @@ impl Session {
         let packages = Rules::open(layout, Disk::default(), &preparer, to_rules, clock.now())?;
         let driver =
             Driver::open(installation, supervisor, preparer, to_prepared, courier, packages, clock.clone()).await?;
+        let (to_orders, orders) = mpsc::channel(1);
+        let door = door::open(layout, to_orders);
         let (pace, opened) = (Pace::new(clock.now()), clock.instant());
         let replies = mpsc::channel(1);
         let (sent, acknowledged, waits) = (None, None, None);
@@ -234,6 +244,9 @@ impl Session {
             replies,
             delivered,
             rules,
+            orders,
+            identified: mpsc::channel(1),
+            _door: door,
             rotation,
             rotating,
             guard,
@@ -259,6 +272,8 @@ impl Session {
                 Woken::Heard(heard) => self.driver.heard(heard).await?,
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
+                Woken::Ordered(ordered) => self.driver.ordered(ordered, &self.identified.0),
+                Woken::Identified(found) => self.driver.identified(found),
                 Woken::Rotated(rotated) => self.rotated((*rotated).map_err(RotationError::from)?),
                 Woken::Guard(news) => self.driver.guarded(news).await?,
                 Woken::Time => {
@@ -274,6 +289,7 @@ impl Session {
                     return Ok(());
                 }
             }
+            self.driver.settle_order();
             self.notice_changes();
         }
     }
@@ -294,7 +310,8 @@ impl Session {
         let is_talking = self.sent.is_some()
             || self.rotation.is_none()
             || self.driver.is_sending()
-            || self.driver.is_fetching_rules();
+            || self.driver.is_fetching_rules()
+            || self.driver.is_identifying();
         if is_talking || self.driver.is_preparing() || patience.is_some() {
             self.clock.busy();
         } else {
@@ -311,6 +328,8 @@ impl Session {
             Some(heard) = self.heard.recv() => Woken::Heard(heard),
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
+            Some(ordered) = self.orders.recv() => Woken::Ordered(ordered),
+            Some(found) = self.identified.1.recv() => Woken::Identified(found),
             Some(rotated) = self.rotating.join_next() => Woken::Rotated(Box::new(rotated)),
             Some(news) = self.guard.recv() => Woken::Guard(news),
             () = clock.sleep_until(until) => Woken::Time,
@@ -350,7 +369,10 @@ impl Session {
         let sent = self.sent.take();
         let now = self.clock.now();
         match answer {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                // What was said to an ask before this one is not for this one.
+                let asked = sent.as_ref().and_then(|report| report.asked);
+                reply.asked = reply.asked.filter(|_| asked == self.driver.asked());
                 self.acknowledged = sent;
                 self.pace.answered(now, reply.come_back_after);
                 let standing = reply.standing.clone();

@@ -246,6 +246,16 @@ impl Verifier {
         Ok(Approved { name, length, sha256, custom })
     }
 
+    /// The name under which the author's repository has a file with this length and digest; `None`: it has no such file.
+    ///
+    /// # Errors
+    /// When nothing was refreshed.
+    pub fn name_of(&self, length: u64, sha256: &Sha256Hex) -> Result<Option<String>, VerifyError> {
+        let (image, _) = self.judged.as_ref().ok_or(VerifyError::NotRefreshed)?;
+        let is_it = |target: &SignedTarget| target.length == length && target.sha256 == *sha256;
+        Ok(image.all_targets().into_iter().find(is_it).map(|target| target.name))
+    }
+
     /// What both repositories say of `name`, if they say the same; and the floor to hold it against.
     fn agreed(&self, name: &str) -> Result<(SignedTarget, Floor), VerifyError> {
         if !is_target_name(name) {

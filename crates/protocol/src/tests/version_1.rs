@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::identity::{Pin, Role, Standing};
-use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::sync::{AskedReply, Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
@@ -100,6 +100,9 @@ fn check_ins_of_every_step() {
     );
     let failed = UpdateProgress::Failed { version, reverted: true, reason: "it did not get ready".into(), at: AT };
     check_report("sync_request_failed", &Report { update: failed, ..Report::default() });
+    let asking = Report { asked: Some(version), ..quiet };
+    let bytes = SyncRequest::encode(&asking, &Measurements::default());
+    assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, asking);
 }
 
 #[test]
@@ -119,15 +122,21 @@ fn answers_and_refusals() {
             ..Desired::default()
         },
         standing: None,
+        asked: None,
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);
-    let empty =
-        SyncReply { server_time: AT, come_back_after: Duration::ZERO, desired: Desired::default(), standing: None };
+    let (come_back_after, desired) = (Duration::ZERO, Desired::default());
+    let empty = SyncReply { server_time: AT, come_back_after, desired, standing: None, asked: None };
     check("sync_reply_nothing", &empty.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &empty);
     // Without the field, all is as before; with it, it reads back.
     let pins = vec![(Pin::from([1; 32]), Role::Retiring), (Pin::from([2; 32]), Role::Active)];
-    let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty };
+    let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty.clone() };
     assert_eq!(SyncReply::from_bytes(&rotating.to_bytes()).unwrap(), rotating);
+    let (reason, what) = ("its rollout is halted".to_owned(), "DC2 to be cleared".to_owned());
+    for asked in [AskedReply::Refused { reason }, AskedReply::Waits { what }] {
+        let answering = SyncReply { asked: Some(asked), ..empty.clone() };
+        assert_eq!(SyncReply::from_bytes(&answering.to_bytes()).unwrap(), answering);
+    }
     let refusal = ErrorReply::new(Code::AccessKeyUnknown, "the access key is not known here");
     check("error_reply", &refusal.to_bytes(), |bytes| ErrorReply::from_bytes(bytes).unwrap(), &refusal);
     assert_eq!(refusal.known_code(), Some(Code::AccessKeyUnknown));

@@ -149,6 +149,7 @@ impl Gateway {
             come_back_after: reply.come_back_after,
             desired: reply.desired,
             standing: self.app.standing_at_check_in(sensor, reply.server_time),
+            asked: self.app.answer_to_ask(sensor, reply.server_time),
         };
         Ok(message(reply.to_bytes()))
     }
