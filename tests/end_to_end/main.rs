@@ -16,6 +16,7 @@ mod live;
 mod own_health;
 mod rotation;
 mod rules;
+mod silent;
 mod trust;
 mod units;
 mod untouched;

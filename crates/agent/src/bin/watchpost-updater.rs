@@ -43,7 +43,7 @@ enum Verb {
     /// Runs the service: checks in, updates, supervises the sensor.
     #[command(after_help = "Example: watchpost-updater run --root /var/lib/watchpost")]
     Run {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         #[cfg(feature = "demo-clock")]
@@ -53,7 +53,7 @@ enum Verb {
     /// Says what this host runs and where it is with an update.
     #[command(after_help = "Example: watchpost-updater status --root /var/lib/watchpost --output json")]
     Status {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         /// How to print; a table on a terminal, else JSON.
@@ -63,7 +63,7 @@ enum Verb {
     /// Has the host's client certificate replaced; the updater does it at its next check-in.
     #[command(after_help = "Example: watchpost-updater rotate-certificate --root /var/lib/watchpost")]
     RotateCertificate {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
     },
@@ -73,7 +73,7 @@ enum Verb {
         Example: watchpost-updater check-connection --root /var/lib/watchpost"
     )]
     CheckConnection {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         /// How to print; a table on a terminal, else JSON.
@@ -86,7 +86,7 @@ enum Verb {
         after_help = "Example: watchpost-updater proxy --root /var/lib/watchpost --proxy-url http://proxy.example:3128"
     )]
     Proxy {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         /// Go to the server without a proxy.
@@ -118,7 +118,7 @@ enum Verb {
     /// Takes the product off this host; what somebody else put into its folder stays.
     #[command(after_help = "Example: watchpost-updater uninstall --root /var/lib/watchpost --quiet")]
     Uninstall {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long, visible_alias = "installation-path")]
         root: PathBuf,
         /// Print nothing but errors.
