@@ -21,6 +21,7 @@ mod restart;
 mod rotation;
 mod rules;
 mod server_key;
+mod silent;
 mod simulation;
 mod trust;
 mod units;

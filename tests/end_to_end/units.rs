@@ -40,3 +40,20 @@ fn what_a_unit_starts_takes_the_words_that_it_is_given() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// By which a process gives up rights of its own. A unit that denies them leaves the unpacking process with all of its.
+const GIVING_UP: [&str; 4] = ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"];
+
+#[test]
+fn the_updater_may_take_rights_from_the_process_that_unpacks() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(unit("watchpost-updater"))?;
+    let allowed: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter=").filter(|calls| !calls.starts_with('~')))
+        .flat_map(|calls| calls.split(' '))
+        .collect();
+    for call in GIVING_UP {
+        assert!(allowed.contains(&call), "{call} is not allowed: {allowed:?}");
+    }
+    Ok(())
+}

@@ -4,6 +4,11 @@
 
 use std::ffi::OsString;
 
+/// What a line means that names no verb.
+const SETUP: &str = "setup";
+/// The verbs that take documented switches beside their own.
+const VERBS: [&str; 3] = [SETUP, "update", "uninstall"];
+
 /// A documented parameter and the option that does the same; `None`: it asks for something that is not needed here.
 const PARAMETERS: [(&str, Option<&str>); 10] = [
     ("AccessKey", Some("--access-key")),
@@ -20,25 +25,35 @@ const PARAMETERS: [(&str, Option<&str>); 10] = [
 
 /// What a command line with documented switches means. Its first word is the program and stays.
 ///
-/// A line that begins with a switch means `setup`, or `uninstall` where `/uninstall` stands in it.
+/// A line that begins with a switch means `setup`, or `uninstall` where `/uninstall` stands in it. A `setup` that names a
+/// package means `update`: running the installer of a newer version where there is one already.
 pub fn translate(line: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words = line.into_iter();
     let program = words.next();
     let words: Vec<OsString> = words.collect();
-    let begins_documented = words.first().and_then(|word| word.to_str()).is_some_and(is_documented);
-    let begins_with_setup = words.first().is_some_and(|word| word == "setup");
-    if !begins_documented && !begins_with_setup {
+    let first = words.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+    let named = VERBS.iter().find(|verb| **verb == first).copied();
+    if named.is_none() && !is_documented(&first) {
         return program.into_iter().chain(words).collect();
     }
     let is_switch = |word: &OsString, switch: &str| word.to_str().is_some_and(|text| text.eq_ignore_ascii_case(switch));
-    let is_uninstall = words.iter().any(|word| is_switch(word, "/uninstall"));
-    let verb = if is_uninstall { "uninstall" } else { "setup" };
-    let rest = words.into_iter().skip(usize::from(begins_with_setup)).filter(|word| !is_switch(word, "/uninstall"));
+    let verb = match named.unwrap_or(SETUP) {
+        SETUP if words.iter().any(|word| is_switch(word, "/uninstall")) => "uninstall",
+        SETUP if words.iter().skip(1).any(is_package) => "update",
+        verb => verb,
+    };
+    let rest = words.into_iter().skip(usize::from(named.is_some())).filter(|word| !is_switch(word, "/uninstall"));
     let rest = rest.flat_map(|word| match word.to_str().map(switch) {
         Some(Some(translated)) => translated,
         Some(None) | None => vec![word],
     });
     program.into_iter().chain([OsString::from(verb)]).chain(rest).collect()
+}
+
+/// Whether a word is the path of a package, and no value of a parameter.
+fn is_package(word: &OsString) -> bool {
+    let text = word.to_string_lossy().to_ascii_lowercase();
+    text.ends_with(".cab") && switch(&text).is_none() && !text.starts_with('-')
 }
 
 fn is_documented(word: &str) -> bool {
@@ -101,6 +116,17 @@ mod tests {
             ["uninstall", "--quiet", "--installation-path", "/o"]
         );
         assert_eq!(told(&["/?"]), ["setup", "--help"]);
+        let update = ["update", "--quiet", "/tmp/Watchpost-Sensor-2.255.1.0.CAB", "--installation-path", "/o"];
+        assert_eq!(told(&["setup", "/Quiet", "/tmp/Watchpost-Sensor-2.255.1.0.CAB", "INSTALLATIONPATH=/o"]), update);
+        assert_eq!(told(&["/quiet", "/tmp/Watchpost-Sensor-2.255.1.0.CAB", "InstallationPath=\"/o\""]), update);
+        assert_eq!(
+            told(&["update", "p.cab", "/QUIET", "NetFrameworkCommandLineArguments=x"]),
+            ["update", "p.cab", "--quiet"]
+        );
+        assert_eq!(
+            told(&["setup", "/quiet", "InstallationPath=/a.cab"]),
+            ["setup", "--quiet", "--installation-path", "/a.cab"]
+        );
     }
 
     #[test]

@@ -16,4 +16,6 @@ pub mod setup;
 pub mod transport;
 pub mod tuf_client;
 pub mod uninstall;
+pub mod unpack;
+pub mod update_file;
 pub mod updater;

@@ -202,8 +202,7 @@ impl SensorLink {
     /// # Errors
     /// When nothing listens at the socket.
     pub async fn connect(root: &Path) -> Result<Self, LocalError> {
-        let address = Address::of(&socket_path(root))?;
-        let stream = UnixStream::connect(&address.path).await?;
+        let stream = connect_at(&socket_path(root)).await?;
         let pid = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
         let (read, asks) = stream.into_split();
         Ok(Self { lines: LineReader::new(read), asks, pid })
@@ -250,15 +249,25 @@ impl SensorLink {
 /// # Errors
 /// When the path cannot be bound.
 pub fn listen(root: &Path) -> Result<UnixListener, LocalError> {
+    listen_at(&socket_path(root))
+}
+
+/// Connects to whoever listens at this path, however long it is.
+pub(crate) async fn connect_at(path: &Path) -> Result<UnixStream, LocalError> {
+    let address = Address::of(path)?;
+    Ok(UnixStream::connect(&address.path).await?)
+}
+
+/// Listens at this path, for this user alone. The caller holds a lock, so whatever lies there is left over.
+pub(crate) fn listen_at(path: &Path) -> Result<UnixListener, LocalError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let path = socket_path(root);
-    match std::fs::remove_file(&path) {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }
-    let address = Address::of(&path)?;
+    let address = Address::of(path)?;
     let listener = UnixListener::bind(&address.path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 

@@ -143,6 +143,25 @@ pub struct Report {
     /// The last look at the way to the server that there was a reason for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionCheck>,
+    /// A version that somebody on the host asks for, and waits for, with its package at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Version>,
+}
+
+/// What the control plane says to a host on which somebody asks for a version. When its turn has come, the version is
+/// simply desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskedReply {
+    /// It is handed out when it can be.
+    Waits {
+        /// For what.
+        what: String,
+    },
+    /// It is not handed out by itself.
+    Refused {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The target file of a release, as both TUF repositories must name it.

@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use rustix::fs::{Mode as Bits, OFlags};
 use crate::cab::{CabError, Sink, read};
 use crate::contents::{Contents, ContentsError, Descriptions};
 use crate::digest::{Sha256Hex, hash_reader};
-use crate::manifest::{FileEntry, MANIFEST, Manifest};
+use crate::manifest::{FileEntry, MANIFEST, MAX_MANIFEST, Manifest, ManifestError};
 
 /// Why a package is not extracted.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,12 @@ pub enum ExtractError {
     /// It says nothing sensible of itself.
     #[error("what the package says of itself is refused")]
     Contents(#[source] ContentsError),
+    /// The manifest of an extracted folder is damaged.
+    #[error("the manifest of what was extracted is refused")]
+    Manifest(#[source] ManifestError),
+    /// A file of an extracted folder is not the one that the manifest names.
+    #[error("{0} is not the file that the manifest names: extract the package again")]
+    Altered(PathBuf),
 }
 
 /// What a package says of itself.
@@ -83,12 +89,60 @@ pub struct PackageInfo {
 /// When the file is another one, misses the profile, or cannot be written.
 pub fn extract(package: &Path, length: u64, sha256: &Sha256Hex, into: &Path) -> Result<PackageInfo, ExtractError> {
     let file = open_approved(package, length, sha256)?;
+    write_out(file, length, Some(sha256), into)
+}
+
+/// Extracts a package that somebody else has opened and compared with what was approved. For a process without rights,
+/// whose work that somebody checks: see [`described`].
+///
+/// # Errors
+/// When the file misses the profile, or cannot be written.
+pub fn extract_opened(package: File, length: u64, into: &Path) -> Result<PackageInfo, ExtractError> {
+    write_out(package, length, None, into)
+}
+
+fn write_out(file: File, length: u64, approved: Option<&Sha256Hex>, into: &Path) -> Result<PackageInfo, ExtractError> {
     let mut tree = Tree::open(into)?;
-    let info = read_package(file, length, Some((package, sha256)), &mut tree)?;
+    let info = read_package(file, length, approved, &mut tree)?;
     let staging = |source| ExtractError::Staging { path: into.to_owned(), source };
     tree.write(MANIFEST, &info.manifest.to_vec()).map_err(staging)?;
     tree.sync().map_err(staging)?;
     Ok(info)
+}
+
+/// Reads what an extracted folder says of itself. Whoever wrote it is not believed: the manifest is read as strictly as
+/// in a package, and the description must be the one that it names. The other files are the caller's to compare.
+///
+/// # Errors
+/// When the manifest or the description is missing, damaged, or not of a kind with the files.
+pub fn described(folder: &Path) -> Result<(Manifest, Contents), ExtractError> {
+    let unread = |source| ExtractError::Staging { path: folder.to_owned(), source };
+    let text = read_plain(&folder.join(MANIFEST), MAX_MANIFEST).map_err(unread)?;
+    let manifest = Manifest::from_slice(&text).map_err(ExtractError::Manifest)?;
+    let mut found = Descriptions::default();
+    for entry in &manifest.files {
+        let Some(place) = found.place(entry) else { continue };
+        let path = folder.join(entry.path.as_str());
+        let bytes = read_plain(&path, entry.size).map_err(unread)?;
+        if Sha256Hex::of(&bytes) != entry.sha256 {
+            return Err(ExtractError::Altered(path));
+        }
+        *place = Some(bytes);
+    }
+    let contents = Contents::read(found, &manifest.files).map_err(ExtractError::Contents)?;
+    Ok((manifest, contents))
+}
+
+/// Reads a file of at most so many bytes; never through a link, and never waiting for a pipe.
+fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Bits::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 /// Reads a package through and checks all of it, without writing anything.
@@ -103,7 +157,7 @@ pub fn inspect(package: &Path, approved: Option<(u64, &Sha256Hex)>) -> Result<Pa
     match approved {
         Some((length, sha256)) => {
             let file = open_approved(package, length, sha256)?;
-            read_package(file, length, Some((package, sha256)), &mut Nowhere)
+            read_package(file, length, Some(sha256), &mut Nowhere)
         }
         None => {
             let file = File::open(package).map_err(opened)?;
@@ -113,8 +167,11 @@ pub fn inspect(package: &Path, approved: Option<(u64, &Sha256Hex)>) -> Result<Pa
     }
 }
 
-/// Opens the package and hashes all of it.
-fn open_approved(package: &Path, length: u64, sha256: &Sha256Hex) -> Result<File, ExtractError> {
+/// Opens the package if it is the file with this length and digest: all of it is hashed.
+///
+/// # Errors
+/// When it cannot be read, or is another file.
+pub fn open_approved(package: &Path, length: u64, sha256: &Sha256Hex) -> Result<File, ExtractError> {
     let opened = |source| ExtractError::Open { path: package.to_owned(), source };
     let mut file = File::open(package).map_err(opened)?;
     let (is_length, is) = hash_reader(&file, length).map_err(opened)?;
@@ -129,12 +186,12 @@ fn open_approved(package: &Path, length: u64, sha256: &Sha256Hex) -> Result<File
 fn read_package(
     file: File,
     length: u64,
-    approved: Option<(&Path, &Sha256Hex)>,
+    approved: Option<&Sha256Hex>,
     sink: &mut dyn Sink,
 ) -> Result<PackageInfo, ExtractError> {
     let mut keeper = Keeper { sink, found: Descriptions::default(), current: None };
     let (manifest, is) = read(BufReader::new(file), length, &mut keeper).map_err(ExtractError::Package)?;
-    if let Some((_, sha256)) = approved
+    if let Some(sha256) = approved
         && is != *sha256
     {
         return Err(ExtractError::NotApproved { length, sha256: *sha256, is_length: length, is });
@@ -200,7 +257,7 @@ impl Tree {
             return Err(ExtractError::NotEmpty(into.to_owned()));
         }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(into, flags, Bits::empty()).map_err(|e| staging(e.into()))?;
+        let root = rustix::fs::openat(rustix::fs::CWD, into, flags, Bits::empty()).map_err(|e| staging(e.into()))?;
         Ok(Self { folders: BTreeMap::from([(String::new(), File::from(root))]), file: None })
     }
 

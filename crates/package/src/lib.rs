@@ -15,7 +15,7 @@ pub mod tuf;
 
 pub use contents::{Contents, ContentsError, Signed};
 pub use digest::{Sha256Hex, hash_reader};
-pub use extract::{ExtractError, PackageInfo, extract, inspect};
+pub use extract::{ExtractError, PackageInfo, described, extract, extract_opened, inspect};
 pub use manifest::{FileEntry, Manifest};
 pub use mirror::{Mirror, MirrorError, Published, verify_folder, verify_published};
 pub use path::{PackagePath, PathError};

@@ -9,7 +9,7 @@ use watchpost_core::content::DesiredRules;
 use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
 use watchpost_core::identity::Standing;
 use watchpost_core::server_keys::{MAX_SERVER_KEYS, ServerKey};
-use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::sync::{AskedReply, Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 
 use crate::PROTOCOL_VERSION;
@@ -73,6 +73,8 @@ pub struct SyncReply {
     /// Whether the director names other keys of the server than the host has said to trust: it should look there. It
     /// believes what is signed there, never this.
     pub learn_server_keys: bool,
+    /// What it says to the version that was asked for; `None`: nothing was, or it is on its way.
+    pub asked: Option<AskedReply>,
 }
 
 impl SyncReply {
@@ -85,6 +87,7 @@ impl SyncReply {
             desired: Some(desired_to_wire(&self.desired)),
             standing: self.standing.as_ref().map(identity::to_wire),
             learn_server_keys: self.learn_server_keys,
+            asked: self.asked.as_ref().map(asked_to_wire),
         }
         .encode_to_vec()
     }
@@ -101,8 +104,21 @@ impl SyncReply {
             desired: desired_from_wire(raw.desired.ok_or(WireError::Missing("desired"))?)?,
             standing: raw.standing.map(identity::from_wire).transpose()?,
             learn_server_keys: raw.learn_server_keys,
+            asked: raw.asked.map(asked_from_wire).transpose()?,
         })
     }
+}
+
+fn asked_to_wire(asked: &AskedReply) -> wire::AskedReply {
+    match asked {
+        AskedReply::Waits { what } => wire::AskedReply { refused: false, why: for_people(what) },
+        AskedReply::Refused { reason } => wire::AskedReply { refused: true, why: for_people(reason) },
+    }
+}
+
+fn asked_from_wire(raw: wire::AskedReply) -> Result<AskedReply, WireError> {
+    let why = text("asked.why", raw.why, TEXT_CHARS)?;
+    Ok(if raw.refused { AskedReply::Refused { reason: why } } else { AskedReply::Waits { what: why } })
 }
 
 /// One line of at most the limit, with control characters turned into blanks.
@@ -134,6 +150,7 @@ fn report_to_wire(report: &Report) -> wire::Report {
         rules: to_json(&report.rules),
         connection: to_json(&report.connection),
         server_keys: report.server_keys.iter().map(|key| key.bytes().to_vec()).collect(),
+        asked: report.asked.map(|v| v.to_string()).unwrap_or_default(),
     }
 }
 
@@ -169,6 +186,7 @@ fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
         rules: from_json("rules", &raw.rules, RULES_REPORT_BYTES)?,
         connection: connection(&raw.connection)?,
         server_keys: raw.server_keys.into_iter().map(server_key).collect::<Result<_, _>>()?,
+        asked: optional_version("asked", &raw.asked)?,
     })
 }
 

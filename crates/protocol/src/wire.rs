@@ -95,6 +95,9 @@ pub struct Report {
     /// JSON; empty: there was no reason to look.
     #[prost(bytes = "vec", tag = "91")]
     pub connection: Vec<u8>,
+    /// Empty: nobody on the host asks for anything.
+    #[prost(string, tag = "80")]
+    pub asked: String,
 }
 
 /// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.
@@ -200,6 +203,18 @@ pub struct SyncReply {
     /// The director's metadata names other keys of the server than the host has said to trust.
     #[prost(bool, tag = "90")]
     pub learn_server_keys: bool,
+    /// Absent: nothing was asked for, or it is on its way.
+    #[prost(message, optional, tag = "80")]
+    pub asked: Option<AskedReply>,
+}
+
+/// See [`watchpost_core::sync::AskedReply`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AskedReply {
+    #[prost(bool, tag = "1")]
+    pub refused: bool,
+    #[prost(string, tag = "2")]
+    pub why: String,
 }
 
 /// See [`watchpost_core::identity::Standing`].

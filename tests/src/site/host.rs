@@ -139,6 +139,36 @@ impl Site {
         Ok(writeln!(log, "{marked}")?)
     }
 
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway_address(&self) -> &str {
+        &self.gateway
+    }
+
+    /// The words by which an updater that a test starts by itself joins the clock; until it has, time stands still.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn host_clock(&self) -> anyhow::Result<[String; 4]> {
+        self.stepper.expect(HOST_PARTY)?;
+        Ok(["--clock".to_owned(), self.path("clock"), "--clock-party".to_owned(), HOST_PARTY.to_owned()])
+    }
+
+    /// What a command needs to reach the API.
+    #[must_use]
+    pub fn access(&self) -> [(&'static str, &str); 2] {
+        [("WATCHPOST_URL", &self.portal), ("WATCHPOST_TOKEN", &self.token)]
+    }
+
+    /// Writes the first access key into a file of this name; gives its path.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_access_key(&self, name: &str) -> anyhow::Result<String> {
+        std::fs::write(self.path(name), &self.access_key)?;
+        Ok(self.path(name))
+    }
+
     /// The gateway's port.
     #[must_use]
     pub fn gateway_port(&self) -> u16 {

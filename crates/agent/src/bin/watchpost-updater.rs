@@ -15,6 +15,8 @@ use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
 use watchpost_agent::transport::{Credentials, Timeouts};
 use watchpost_agent::tuf_client;
 use watchpost_agent::uninstall::{UninstallError, uninstall};
+use watchpost_agent::unpack::{VERB, run_child};
+use watchpost_agent::update_file::{UpdateError, update_from_file};
 use watchpost_agent::updater::{HostStatus, Options, StatusError, in_one_line, run, status};
 use watchpost_clock::Clock;
 
@@ -41,7 +43,7 @@ enum Verb {
     /// Runs the service: checks in, updates, supervises the sensor.
     #[command(after_help = "Example: watchpost-updater run --root /var/lib/watchpost")]
     Run {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         #[cfg(feature = "demo-clock")]
@@ -51,7 +53,7 @@ enum Verb {
     /// Says what this host runs and where it is with an update.
     #[command(after_help = "Example: watchpost-updater status --root /var/lib/watchpost --output json")]
     Status {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         /// How to print; a table on a terminal, else JSON.
@@ -61,7 +63,7 @@ enum Verb {
     /// Has the host's client certificate replaced; the updater does it at its next check-in.
     #[command(after_help = "Example: watchpost-updater rotate-certificate --root /var/lib/watchpost")]
     RotateCertificate {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
     },
@@ -71,7 +73,7 @@ enum Verb {
         Example: watchpost-updater check-connection --root /var/lib/watchpost"
     )]
     CheckConnection {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         /// How to print; a table on a terminal, else JSON.
@@ -84,7 +86,7 @@ enum Verb {
         after_help = "Example: watchpost-updater proxy --root /var/lib/watchpost --proxy-url http://proxy.example:3128"
     )]
     Proxy {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long)]
         root: PathBuf,
         /// Go to the server without a proxy.
@@ -96,10 +98,27 @@ enum Verb {
     /// Follows a TUF repository on this machine as a host would, for conformance suites; installs nothing.
     #[command(after_help = "Example: watchpost-updater tuf-client --metadata-dir trusted init 1.root.json")]
     TufClient(tuf_client::Arguments),
+    /// Updates this host from a package, without a question: as always, if both repositories and the control plane agree.
+    #[command(after_help = "It waits for the running updater, for its turn and for clearance. It needs no key.\n\
+        Exit code: 0 the version runs and is cleared, 1 it failed and the host runs what it ran, 2 wrong usage, \
+        3 refused (not signed, halted, paused, pulled back, known bad here, delayed ring not open), \
+        4 no such host or no such file.\n\
+        Example: watchpost-updater update watchpost-sensor-2.255.1.0.cab --root /var/lib/watchpost --quiet\n\
+        The same: watchpost-updater setup /quiet watchpost-sensor-2.255.1.0.cab InstallationPath=/var/lib/watchpost")]
+    Update {
+        /// The package of the release (mandatory).
+        file: PathBuf,
+        /// The host's folder (mandatory).
+        #[arg(long, visible_alias = "installation-path")]
+        root: PathBuf,
+        /// Print nothing but errors.
+        #[arg(long)]
+        quiet: bool,
+    },
     /// Takes the product off this host; what somebody else put into its folder stays.
     #[command(after_help = "Example: watchpost-updater uninstall --root /var/lib/watchpost --quiet")]
     Uninstall {
-        /// The host's folder.
+        /// The host's folder (mandatory).
         #[arg(long, visible_alias = "installation-path")]
         root: PathBuf,
         /// Print nothing but errors.
@@ -227,6 +246,10 @@ enum Output {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: this process is to give up its rights, and needs nothing that they are good for.
+    if std::env::args_os().nth(1).is_some_and(|word| word == VERB) {
+        return run_child();
+    }
     let arguments = Arguments::parse_from(translate(std::env::args_os()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("the service cannot start").and_then(|runtime| runtime.block_on(act(arguments.verb)));
@@ -241,9 +264,11 @@ fn main() -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let is_refusal = error.downcast_ref::<SetupError>().is_some_and(SetupError::is_refusal)
-        || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::Running(_)));
+        || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::Running(_)))
+        || error.downcast_ref::<UpdateError>().is_some_and(|e| matches!(e, UpdateError::Refused(_)));
     let is_absent = error.downcast_ref::<StatusError>().is_some_and(|e| matches!(e, StatusError::NoHost(_)))
         || error.downcast_ref::<UninstallError>().is_some_and(|e| matches!(e, UninstallError::NoHost(_)))
+        || matches!(error.downcast_ref::<UpdateError>(), Some(UpdateError::NoHost(_) | UpdateError::NoPackage(_)))
         || error.downcast_ref::<CheckError>().is_some_and(|e| matches!(e, CheckError::Config(_)))
         || error.downcast_ref::<IdentityError>().is_some_and(|e| matches!(e, IdentityError::NotEnrolled));
     if is_refusal {
@@ -284,6 +309,17 @@ async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
             if !quiet {
                 println!("Watchpost is gone from {}", root.display());
                 left.iter().for_each(|path| println!("left, because it is not ours: {}", path.display()));
+            }
+        }
+        Verb::Update { file, root, quiet } => {
+            let tell = |what: &str| {
+                if !quiet {
+                    println!("waiting for {what}");
+                }
+            };
+            let version = update_from_file(&std::path::absolute(root)?, &file, tell).await?;
+            if !quiet {
+                println!("{version} runs and is cleared");
             }
         }
         Verb::RotateCertificate { root } => {
@@ -446,6 +482,9 @@ fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
     }
     if let Some(guard) = &status.guard {
         println!("guard     {}", guard_in_words(guard));
+    }
+    if let Some(confinement) = &status.unpacking {
+        println!("unpacking {confinement}");
     }
     if let Some(sensor) = &status.sensor {
         println!("alerts    {}", sensor.alert_count);

@@ -13,6 +13,7 @@ use watchpost_package::{Approved, Verifier};
 
 use super::shelf::Shelf;
 use crate::host::disk::read_limited;
+use crate::unpack::Staging;
 use crate::updater::{Layout, PrepareError, Preparer, VersionError, in_one_line};
 
 /// The largest file of Suricata rules that is read.
@@ -109,45 +110,33 @@ impl Fetcher {
         self.preparer.check_room(approved.length).map_err(FetchRulesError::Prepare)?;
         let package = self.preparer.download(&approved, |_| {}).await;
         let package = package.map_err(|error| FetchRulesError::Prepare(error.or_disk_full("downloading")))?;
-        let (this, file) = (self.clone(), package.clone());
-        let unpacked = tokio::task::spawn_blocking(move || this.unpack(set, &approved, &file)).await;
+        let unpacked = self.install(set, &approved, &package).await;
         // Whole or refused, the package is of no further use.
         let _ = fs::remove_file(&package);
-        unpacked.map_err(|_| FetchRulesError::Interrupted)?
+        unpacked
     }
 
-    fn unpack(
+    async fn install(
         &self,
         set: RulesSet,
         approved: &Approved<SignedRules>,
         package: &Path,
     ) -> Result<(RulesSet, RulesPromise), FetchRulesError> {
         let path = self.layout.rules();
-        let staging = self.shelf.staging().map_err(|source| FetchRulesError::Io { path, source })?;
-        let unpacked = self.unpack_into(&staging, &set, approved, package);
-        if unpacked.is_err() {
-            // The next start sweeps what stays.
-            let _ = fs::remove_dir_all(&staging);
-        }
-        unpacked.map(|promise| (set, promise))
-    }
-
-    fn unpack_into(
-        &self,
-        staging: &Path,
-        set: &RulesSet,
-        approved: &Approved<SignedRules>,
-        package: &Path,
-    ) -> Result<RulesPromise, FetchRulesError> {
-        let refused = |error| FetchRulesError::Prepare(PrepareError::Trust(error).or_disk_full("unpacking"));
-        let info = approved.extract(package, staging).map_err(refused)?;
-        let promise = RulesPromise::from(info.contents.rules().ok_or(FetchRulesError::NoRules)?);
-        let holds = count_in(&staging.join(SURICATA_FOLDER))?;
-        if holds < promise.suricata {
-            return Err(FetchRulesError::Promise { promised: promise.suricata, holds });
-        }
-        self.shelf.install(staging, set).map_err(FetchRulesError::Folder)?;
-        Ok(promise)
+        let staging = Staging::of(self.shelf.staging().map_err(|source| FetchRulesError::Io { path, source })?);
+        let refused = |error: PrepareError| FetchRulesError::Prepare(error.or_disk_full("unpacking"));
+        let contents = self.preparer.unpack(approved, package, staging.path()).await.map_err(refused)?;
+        let promise = RulesPromise::from(contents.rules().ok_or(FetchRulesError::NoRules)?);
+        let shelf = self.shelf.clone();
+        let work = move || {
+            let holds = count_in(&staging.path().join(SURICATA_FOLDER))?;
+            if holds < promise.suricata {
+                return Err(FetchRulesError::Promise { promised: promise.suricata, holds });
+            }
+            shelf.install(staging.path(), &set).map_err(FetchRulesError::Folder)?;
+            Ok((set, promise))
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| FetchRulesError::Interrupted)?
     }
 
     fn note(&self, set: &RulesSet, approved: &Approved<SignedRules>) -> Result<(), FetchRulesError> {

@@ -145,6 +145,7 @@ fn good() -> Vec<u8> {
         desired: watchpost_core::sync::Desired::default(),
         standing: None,
         learn_server_keys: false,
+        asked: None,
     };
     http(200, PROTOBUF, &reply.to_bytes())
 }

@@ -28,6 +28,7 @@ use crate::host::watch::HostWatch;
 use crate::local::{Ask, SensorStatus};
 use crate::rules::{self, Rules};
 use crate::sensor::needs;
+use ordered::HostOrder;
 
 /// Everything the machine needs to act on a host.
 pub(super) struct Driver {
@@ -52,6 +53,8 @@ pub(super) struct Driver {
     rules: Rules,
     /// How many rules the release that runs brings by itself.
     baseline: Option<(Release, Baseline)>,
+    /// An update that somebody on the host waits for.
+    order: Option<HostOrder>,
 }
 
 /// The settings that the control plane wants, and which process was told of them.
@@ -98,6 +101,7 @@ impl Driver {
             settings: None,
             rules,
             baseline: None,
+            order: None,
         };
         driver.carry_out(commands).await?;
         Ok(driver)
@@ -145,6 +149,7 @@ impl Driver {
             settings_generation: status.map_or(0, |status| status.settings_generation),
             facts: self.facts(),
             rules: self.rules.report(),
+            asked: self.asked(),
             operating_system: self.operating_system.clone(),
             ..machine
         }
@@ -195,6 +200,8 @@ impl Driver {
         self.machine.check_in_every(reply.come_back_after);
         let commands = self.machine.raise_time_floor(reply.server_time);
         self.carry_out(commands).await?;
+        self.asked_reply(reply.asked);
+        self.identify();
         self.take(Event::DesiredReceived(reply.desired)).await
     }
 
@@ -487,5 +494,6 @@ fn prepared_as(release: Release, folder: &Path) -> Event {
 }
 
 mod observed;
+pub(super) mod ordered;
 #[cfg(test)]
 mod tests;

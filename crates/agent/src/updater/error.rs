@@ -4,13 +4,14 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use watchpost_package::VerifyError;
+use watchpost_package::{Sha256Hex, VerifyError};
 
 use super::record_store::RecordError;
 use super::rotation::RotationError;
 use super::versions::VersionError;
 use crate::rules::RulesHostError;
 use crate::transport::TransportError;
+use crate::unpack::UnpackError;
 
 /// The longest reason that is reported, in characters.
 const REASON_CHARS: usize = 600;
@@ -63,6 +64,12 @@ pub enum PrepareError {
         /// The target.
         name: String,
     },
+    /// Nobody vouches for a file that somebody brought.
+    #[error("no release that is signed has the SHA-256 {sha256}; it is not installed")]
+    Stranger {
+        /// Of the file.
+        sha256: Sha256Hex,
+    },
     /// The package did not arrive.
     #[error("the package could not be downloaded")]
     Download(#[source] TransportError),
@@ -78,6 +85,9 @@ pub enum PrepareError {
     /// What was extracted is not right.
     #[error("the new version folder cannot be used")]
     Version(#[source] VersionError),
+    /// It could not be unpacked.
+    #[error("the release could not be unpacked")]
+    Unpack(#[source] UnpackError),
     /// The work was cut short.
     #[error("the preparation was interrupted; it is tried again")]
     Interrupted,
@@ -89,10 +99,12 @@ impl PrepareError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Download(_) | Self::Interrupted => true,
+            Self::Unpack(error) => error.is_retryable(),
             Self::Trust(error) => error.is_transport() || error.is_expiry(),
             Self::NotEnoughDisk { .. }
             | Self::DiskFull { .. }
             | Self::Differs { .. }
+            | Self::Stranger { .. }
             | Self::Io { .. }
             | Self::Version(_) => false,
         }

@@ -137,6 +137,12 @@ impl Layout {
         self.updater().join("guard.json")
     }
 
+    /// How the process that unpacked the last package was confined, for people.
+    #[must_use]
+    pub fn unpack_note(&self) -> PathBuf {
+        self.updater().join("unpack.json")
+    }
+
     /// What the sensor says on its standard output and error.
     #[must_use]
     pub fn sensor_output(&self) -> PathBuf {

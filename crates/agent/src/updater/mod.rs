@@ -4,11 +4,13 @@
 
 mod connection;
 mod courier;
+mod door;
 mod driver;
 mod error;
 mod installation;
 mod launch;
 mod layout;
+mod offer;
 mod pace;
 mod prepare;
 mod record_store;
@@ -22,10 +24,12 @@ mod supervisor;
 mod tests;
 mod versions;
 
+pub(crate) use door::{Answer, Call, Order};
 pub use error::{PrepareError, in_one_line};
 pub use installation::Installation;
 pub use launch::{Launch, LaunchError, SensorUser};
 pub use layout::Layout;
+pub(crate) use offer::{Offer, PACKAGE_BYTES};
 pub use prepare::Preparer;
 pub use record_store::{RecordError, RecordStore};
 pub use service::{Options, ServiceError, run};

@@ -14,14 +14,16 @@ use watchpost_core::sync::TargetRef;
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::Release;
 use watchpost_core::version::Version;
-use watchpost_package::{Approved, FetchError, Repo, Sha256Hex, TrustConfig, Verifier, VerifyError};
+use watchpost_package::{Approved, Contents, FetchError, Repo, Sha256Hex, Signed, TrustConfig, Verifier, VerifyError};
 use watchpost_protocol::paths;
 
 use super::error::{PrepareError, in_one_line};
 use super::layout::Layout;
+use super::offer::Offer;
 use super::versions::{Look, Versions};
 use crate::host::disk::{random_name, read_limited};
 use crate::transport::{Client, TransportError};
+use crate::unpack::{Staging, Unpacker};
 
 /// Bytes that stay free on the host whatever is installed.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
@@ -65,20 +67,66 @@ pub struct Preparer {
     /// One verifier at a time per trust folder.
     trust: Arc<Mutex<()>>,
     partial: Arc<Mutex<Option<Partial>>>,
+    /// A package that is here already.
+    offered: Arc<Mutex<Option<Arc<Offer>>>>,
 }
 
 impl Preparer {
     /// A preparer that fetches through `client` and trusts the director whose first root has this digest.
     #[must_use]
     pub fn new(client: Client, layout: Layout, versions: Versions, director_root: Sha256Hex) -> Self {
-        let (trust, partial) = (Arc::default(), Arc::default());
-        Self { client, layout, versions, director_root, trust, partial }
+        let (trust, partial, offered) = (Arc::default(), Arc::default(), Arc::default());
+        Self { client, layout, versions, director_root, trust, partial, offered }
     }
 
     /// The same trust folder and connection, with a download of its own to go on with.
     #[must_use]
     pub(crate) fn apart(&self) -> Self {
-        Self { partial: Arc::default(), ..self.clone() }
+        Self { partial: Arc::default(), offered: Arc::default(), ..self.clone() }
+    }
+
+    /// Says which release a package is that somebody offers, if both repositories vouch for it as it is.
+    ///
+    /// # Errors
+    /// When they do not, or cannot be asked.
+    pub(crate) async fn identify(
+        &self,
+        offer: &Arc<Offer>,
+        running: Option<Version>,
+        server_time: Timestamp,
+    ) -> Result<Release, PrepareError> {
+        let (offered, path) = (offer.clone(), self.layout.downloads());
+        let measured = tokio::task::spawn_blocking(move || offered.measure()).await;
+        let measured = measured.map_err(|_| PrepareError::Interrupted)?;
+        let (length, sha256) = measured.map_err(|source| PrepareError::Io { path, source })?;
+        let pick = move |verifier: &Verifier| match verifier.name_of(length, &sha256)? {
+            Some(name) => verifier.approve(&name, running).map(Some),
+            None => Ok(None),
+        };
+        let approved = self.judged(running.is_some(), server_time, pick).await?;
+        let release = approved.and_then(|approved| Release::new(approved.custom.version, &sha256.to_string()));
+        release.ok_or(PrepareError::Stranger { sha256 })
+    }
+
+    /// From here on this package is taken instead of being downloaded, where it is the one that is wanted.
+    pub(super) fn offer(&self, offer: Arc<Offer>) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(offer);
+    }
+
+    /// Packages are downloaded again.
+    pub(super) fn forget_offer(&self) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The package that was offered, under the name of a download, if it has this length and digest.
+    async fn offered(&self, length: u64, sha256: Sha256Hex) -> Option<PathBuf> {
+        let offer = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let path = self.layout.downloads().join(random_name(".partial-"));
+        let take = move || {
+            let is_it = offer.measure().is_ok_and(|measured| measured == (length, sha256));
+            (is_it && offer.become_download(&path).is_ok()).then_some(path)
+        };
+        tokio::task::spawn_blocking(take).await.ok().flatten()
     }
 
     /// Prepares a release: afterwards it lies whole and verified in its version folder.
@@ -92,7 +140,7 @@ impl Preparer {
         }
         self.check_room(approved.length)?;
         let package = self.download(&approved, progress).await.map_err(|error| error.or_disk_full("downloading"))?;
-        let installed = self.install(order.release, approved, package.clone()).await;
+        let installed = self.install(order.release, approved, &package).await;
         // Whole or refused, the package is of no further use.
         let _ = std::fs::remove_file(&package);
         installed.map_err(|error| error.or_disk_full("unpacking"))
@@ -190,6 +238,10 @@ impl Preparer {
         approved: &Approved<C>,
         progress: impl Fn(u8) + Send + Sync,
     ) -> Result<PathBuf, PrepareError> {
+        if let Some(path) = self.offered(approved.length, approved.sha256).await {
+            progress(100);
+            return Ok(path);
+        }
         let sha256 = approved.sha256.to_string();
         let (path, mut file, offset) = self.open_partial(&sha256, approved.length)?;
         let mut arrived = offset;
@@ -246,30 +298,29 @@ impl Preparer {
         Ok((path, file, 0))
     }
 
-    async fn install(&self, release: Release, approved: Approved, package: PathBuf) -> Result<(), PrepareError> {
+    async fn install(&self, release: Release, approved: Approved, package: &Path) -> Result<(), PrepareError> {
+        let staging = Staging::of(self.versions.staging().map_err(PrepareError::Version)?);
+        self.unpack(&approved, package, staging.path()).await?;
         let this = self.clone();
         let work = move || {
-            let staging = this.versions.staging().map_err(PrepareError::Version)?;
-            let installed = this.unpack(release, &approved, &package, &staging);
-            if installed.is_err() {
-                // The staging folder's name is never used again, and the next start sweeps what stays.
-                let _ = std::fs::remove_dir_all(&staging);
-            }
-            installed
+            this.note(release, &approved)?;
+            this.versions.install(staging.path(), release).map_err(PrepareError::Version)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| PrepareError::Interrupted)?
     }
 
-    fn unpack(
+    /// Has a child without rights extract an approved package, and compares what it leaves with what was signed.
+    pub(crate) async fn unpack<C>(
         &self,
-        release: Release,
-        approved: &Approved,
+        approved: &Approved<C>,
         package: &Path,
         staging: &Path,
-    ) -> Result<(), PrepareError> {
-        approved.extract(package, staging).map_err(PrepareError::Trust)?;
-        self.note(release, approved)?;
-        self.versions.install(staging, release).map_err(PrepareError::Version)
+    ) -> Result<Contents, PrepareError>
+    where
+        C: Clone + Into<Signed> + Send + Sync + 'static,
+    {
+        let unpacker = Unpacker::new(self.layout.unpack_note());
+        unpacker.unpack(approved, package, staging).await.map_err(PrepareError::Unpack)
     }
 
     /// Remembers what was approved, for raising the floor once the release is committed.

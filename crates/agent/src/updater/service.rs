@@ -19,7 +19,9 @@ use watchpost_protocol::{Code, SyncReply};
 
 use super::connection::ConnectionWatch;
 use super::courier::{Courier, Delivery};
+use super::door::{self, Ordered};
 use super::driver::Driver;
+use super::driver::ordered::Identified;
 use super::error::{DriverError, in_one_line};
 use super::installation::Installation;
 use super::launch::{Launch, LaunchError};
@@ -157,6 +159,10 @@ struct Session {
     replies: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     delivered: mpsc::Receiver<Delivery>,
     rules: mpsc::Receiver<RulesEvent>,
+    orders: mpsc::Receiver<Ordered>,
+    identified: (mpsc::Sender<Identified>, mpsc::Receiver<Identified>),
+    /// What takes orders on this host; it ends with the session.
+    _door: JoinSet<()>,
     /// The host's certificates; `None` while one takes the place of another.
     rotation: Option<Rotation>,
     /// What looks after them meanwhile; it ends with the session, so that never two do.
@@ -193,6 +199,8 @@ enum Woken {
     Heard(Heard),
     Delivered(Delivery),
     Rules(RulesEvent),
+    Ordered(Ordered),
+    Identified(Identified),
     Rotated(Box<Result<Rotated, JoinError>>),
     ServerKeys(Learnt),
     Guard(News),
@@ -234,6 +242,8 @@ impl Session {
         let packages = Rules::open(layout, Disk::default(), &preparer, to_rules, clock.now())?;
         let driver =
             Driver::open(installation, supervisor, preparer, to_prepared, courier, packages, clock.clone()).await?;
+        let (to_orders, orders) = mpsc::channel(1);
+        let door = door::open(layout, to_orders);
         let (pace, opened) = (Pace::new(clock.now()), clock.instant());
         let replies = mpsc::channel(1);
         let (sent, acknowledged, waits) = (None, None, None);
@@ -247,6 +257,9 @@ impl Session {
             replies,
             delivered,
             rules,
+            orders,
+            identified: mpsc::channel(1),
+            _door: door,
             rotation,
             rotating,
             server_keys,
@@ -275,6 +288,8 @@ impl Session {
                 Woken::Delivered(delivery) => self.driver.delivered(delivery),
                 Woken::Rules(event) => self.driver.rules_fetched(event)?,
                 Woken::ServerKeys(learnt) => self.server_keys.keep(learnt)?,
+                Woken::Ordered(ordered) => self.driver.ordered(ordered, &self.identified.0),
+                Woken::Identified(found) => self.driver.identified(found),
                 Woken::Rotated(rotated) => self.rotated((*rotated).map_err(RotationError::from)?),
                 Woken::Guard(news) => self.driver.guarded(news).await?,
                 Woken::Time => {
@@ -290,6 +305,7 @@ impl Session {
                     return Ok(());
                 }
             }
+            self.driver.settle_order();
             self.notice_changes();
         }
     }
@@ -311,7 +327,8 @@ impl Session {
             || self.rotation.is_none()
             || self.server_keys.is_learning()
             || self.driver.is_sending()
-            || self.driver.is_fetching_rules();
+            || self.driver.is_fetching_rules()
+            || self.driver.is_identifying();
         if is_talking || self.driver.is_preparing() || patience.is_some() {
             self.clock.busy();
         } else {
@@ -329,6 +346,8 @@ impl Session {
             Some(delivery) = self.delivered.recv() => Woken::Delivered(delivery),
             Some(event) = self.rules.recv() => Woken::Rules(event),
             Some(learnt) = self.server_keys.learnt() => Woken::ServerKeys(learnt),
+            Some(ordered) = self.orders.recv() => Woken::Ordered(ordered),
+            Some(found) = self.identified.1.recv() => Woken::Identified(found),
             Some(rotated) = self.rotating.join_next() => Woken::Rotated(Box::new(rotated)),
             Some(news) = self.guard.recv() => Woken::Guard(news),
             () = clock.sleep_until(until) => Woken::Time,
@@ -369,7 +388,10 @@ impl Session {
         let sent = self.sent.take();
         let now = self.clock.now();
         match answer {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                // What was said to an ask before this one is not for this one.
+                let asked = sent.as_ref().and_then(|report| report.asked);
+                reply.asked = reply.asked.filter(|_| asked == self.driver.asked());
                 self.acknowledged = sent;
                 self.connection.reached(now);
                 self.pace.answered(now, reply.come_back_after);

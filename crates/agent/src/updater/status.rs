@@ -17,6 +17,7 @@ use crate::host::lock;
 use crate::host_config::{HostConfig, HostConfigError};
 use crate::identity::Keyring;
 use crate::local::{Ask, SensorLink, SensorStatus};
+use crate::unpack::Confinement;
 
 /// How long the sensor may take to answer, in real time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,6 +44,8 @@ pub struct HostStatus {
     pub certificates: Option<Slots>,
     /// How the resource guard stands; `null` when no updater runs or it has none.
     pub guard: Option<GuardState>,
+    /// How the process that unpacked the last package was confined; `null` before the first.
+    pub unpacking: Option<Confinement>,
     /// What the sensor says of itself.
     pub sensor: Option<SensorStatus>,
 }
@@ -91,6 +94,7 @@ pub async fn status(root: &Path) -> Result<HostStatus, StatusError> {
         record: installation.record(),
         certificates: Keyring::of_host(root).open().ok().flatten().map(|held| held.slots),
         guard: GuardState::read(&layout.guard_state()).filter(|_| updater_running),
+        unpacking: Confinement::read(&layout.unpack_note()),
         sensor: tokio::time::timeout(PATIENCE, ask(root)).await.ok().flatten(),
     })
 }

@@ -256,7 +256,7 @@ fn verify_file(path: &Path, entry: &FileEntry, look: Look) -> Result<(), Version
     if found.len() != entry.size {
         return Err(altered("it has another size"));
     }
-    if found.permissions().mode() & 0o777 != entry.mode.bits() {
+    if found.permissions().mode() & 0o7777 != entry.mode.bits() {
         return Err(altered("it has other permissions"));
     }
     if look == Look::Full {

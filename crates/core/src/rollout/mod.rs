@@ -3,6 +3,9 @@
 //! The planner reads facts and writes desired states; it never talks to a host. What it decides is in the events.
 
 mod actions;
+mod asked;
+#[cfg(test)]
+mod asked_tests;
 #[cfg(test)]
 mod capture_tests;
 mod hand_out;

@@ -86,7 +86,9 @@ impl Planner {
     fn standing_above(&self, running: Version, sensor: &Sensor, context: &Context<'_>) -> Standing {
         let newer = self.rollouts.range(running..).rev().map(|(_, rollout)| rollout);
         let (mut gate, mut too_far) = (None, None);
-        for rollout in newer.filter(|rollout| running.can_become(rollout.version)) {
+        // Where somebody asks for one release, that one is next.
+        let is_asked = |version| sensor.report.asked.is_none_or(|asked| asked == version);
+        for rollout in newer.filter(|rollout| running.can_become(rollout.version) && is_asked(rollout.version)) {
             let version = rollout.version;
             let Some(release) = context.catalogue.get(version) else { continue };
             if !release.is_on_offer(context.now) || rollout.state == super::RolloutState::Aborted {

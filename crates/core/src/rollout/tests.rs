@@ -96,6 +96,23 @@ impl Fixture {
         sensor.checked_in(report, now);
     }
 
+    /// What the host is told on which somebody asks for a version.
+    pub(super) fn answer(&mut self, number: u128) -> Option<crate::sync::AskedReply> {
+        let sensor = self.sensor(number).clone();
+        let context = Context { policy: &self.policy, catalogue: &self.catalogue, ready_at: None, now: self.now };
+        self.planner.answer_to_ask(&sensor, &context)
+    }
+
+    pub(super) fn pull_back(&mut self, version: Version) -> bool {
+        self.catalogue.pull_back(version, self.now)
+    }
+
+    /// The host says the same as before.
+    pub(super) fn heard(&mut self, number: u128) {
+        let now = self.now;
+        self.sensor(number).last_contact = Some(now);
+    }
+
     pub(super) fn state(&self, version: Version) -> &'static str {
         self.planner.rollouts[&version].state.word()
     }

@@ -205,6 +205,14 @@ impl Record {
         Self { committed: Some(release), ..Self::default() }
     }
 
+    /// Why this version is not tried here by itself: it was gone back from, or its last attempt failed.
+    #[must_use]
+    pub fn known_bad(&self, version: Version) -> Option<&str> {
+        let failure = self.last_failure.as_ref().filter(|failure| failure.version == version);
+        let reason = failure.map(|failure| failure.reason.as_str());
+        reason.or_else(|| self.bad_versions.contains_key(&version).then_some("the host went back from it"))
+    }
+
     /// The releases that must stay on the disk.
     #[must_use]
     pub fn in_use(&self) -> std::collections::BTreeSet<Release> {

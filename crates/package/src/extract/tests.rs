@@ -87,3 +87,26 @@ fn another_file_and_a_missing_one_are_told_apart() {
     fs::write(dir.path().join("garbage"), "garbage").unwrap();
     assert!(matches!(inspect(&dir.path().join("garbage"), None), Err(ExtractError::Package(_))));
 }
+
+#[test]
+fn what_was_extracted_says_what_it_is_and_is_not_believed_when_it_differs() {
+    let (dir, path, manifest) = package();
+    let known = inspect(&path, None).unwrap();
+    let into = dir.path().join("into");
+    fs::create_dir(&into).unwrap();
+    extract_opened(File::open(&path).unwrap(), known.length, &into).unwrap();
+    assert_eq!(described(&into).unwrap(), (manifest, known.contents));
+    let release = into.join("release.json");
+    let text = fs::read(&release).unwrap();
+    fs::write(&release, [&text[..text.len() - 1], b" "].concat()).unwrap();
+    assert!(matches!(described(&into), Err(ExtractError::Altered(path)) if path == release));
+    fs::remove_file(&release).unwrap();
+    symlink("/dev/zero", &release).unwrap();
+    assert!(matches!(described(&into), Err(ExtractError::Staging { .. })));
+    fs::remove_file(into.join(MANIFEST)).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, into.join(MANIFEST), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(matches!(described(&into), Err(ExtractError::Staging { .. })), "a pipe is not waited for");
+    fs::remove_file(into.join(MANIFEST)).unwrap();
+    fs::write(into.join(MANIFEST), "{}").unwrap();
+    assert!(matches!(described(&into), Err(ExtractError::Manifest(_))));
+}

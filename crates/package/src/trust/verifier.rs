@@ -3,6 +3,7 @@
 //! Blocking: call it from a thread that may wait.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,10 @@ use watchpost_core::server_keys::ServerKeys;
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
-use crate::contents::Signed;
+use crate::contents::{Contents, Signed};
 use crate::digest::Sha256Hex;
 use crate::durable;
-use crate::extract::{PackageInfo, extract};
+use crate::extract::{PackageInfo, described, extract, open_approved};
 use crate::tuf::{SignedTarget, is_target_name};
 
 use super::error::VerifyError;
@@ -81,8 +82,30 @@ impl<C: Clone + Into<Signed>> Approved<C> {
     /// When it is another file, misses the profile, is another package, or cannot be written. Remove `into` then.
     pub fn extract(&self, package: &Path, into: &Path) -> Result<PackageInfo, VerifyError> {
         let info = extract(package, self.length, &self.sha256, into).map_err(|e| VerifyError::Package(Box::new(e)))?;
-        info.contents.matches(&self.custom.clone().into()).map_err(VerifyError::Contents)?;
+        self.matches(&info.contents)?;
         Ok(info)
+    }
+
+    /// Opens `package` if it is this one, whole.
+    ///
+    /// # Errors
+    /// When it is another file, or cannot be read.
+    pub fn open(&self, package: &Path) -> Result<File, VerifyError> {
+        open_approved(package, self.length, &self.sha256).map_err(|e| VerifyError::Package(Box::new(e)))
+    }
+
+    /// Checks that a folder says of itself what was signed, and gives what it says. See [`described`].
+    ///
+    /// # Errors
+    /// When it does not, or is not what its manifest names.
+    pub fn check_folder(&self, folder: &Path) -> Result<Contents, VerifyError> {
+        let (_, contents) = described(folder).map_err(|e| VerifyError::Package(Box::new(e)))?;
+        self.matches(&contents)?;
+        Ok(contents)
+    }
+
+    fn matches(&self, contents: &Contents) -> Result<(), VerifyError> {
+        contents.matches(&self.custom.clone().into()).map_err(VerifyError::Contents)
     }
 }
 
@@ -242,6 +265,16 @@ impl Verifier {
             return Err(VerifyError::Counter { component: RULES_COMPONENT, floor, offered });
         }
         Ok(Approved { name, length, sha256, custom })
+    }
+
+    /// The name under which the author's repository has a file with this length and digest; `None`: it has no such file.
+    ///
+    /// # Errors
+    /// When nothing was refreshed.
+    pub fn name_of(&self, length: u64, sha256: &Sha256Hex) -> Result<Option<String>, VerifyError> {
+        let (image, _) = self.judged.as_ref().ok_or(VerifyError::NotRefreshed)?;
+        let is_it = |target: &SignedTarget| target.length == length && target.sha256 == *sha256;
+        Ok(image.all_targets().into_iter().find(is_it).map(|target| target.name))
     }
 
     /// What both repositories say of `name`, if they say the same; and the floor to hold it against.

@@ -38,6 +38,7 @@ fn enroll(raw: &wire::EnrollRequest) -> Result<EnrollRequest, WireError> {
 
 fn reply() -> wire::SyncReply {
     wire::SyncReply {
+        asked: None,
         server_time_ms: 1,
         come_back_after_ms: 1,
         desired: Some(wire::Desired::default()),

@@ -11,7 +11,7 @@ use watchpost_core::connection::{ConnectionCheck, Occasion, Verdict};
 use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::identity::{Pin, Role, Standing};
-use watchpost_core::sync::{Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::sync::{AskedReply, Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
@@ -115,6 +115,9 @@ fn check_ins_of_every_step() {
     assert!(refused.unwrap_err().to_string().contains("serverKeys"));
     let failed = UpdateProgress::Failed { version, reverted: true, reason: "it did not get ready".into(), at: AT };
     check_report("sync_request_failed", &Report { update: failed, ..Report::default() });
+    let asking = Report { asked: Some(version), ..quiet };
+    let bytes = SyncRequest::encode(&asking, &Measurements::default());
+    assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, asking);
 }
 
 #[test]
@@ -132,6 +135,7 @@ fn restarts_read_back_and_an_answer_that_says_nothing_of_them_allows_none() {
         desired: allowed,
         standing: None,
         learn_server_keys: false,
+        asked: None,
     };
     assert_eq!(SyncReply::from_bytes(&reply.to_bytes()).unwrap(), reply);
     assert!(!SyncReply::from_bytes(&fixture("sync_reply")).unwrap().desired.may_restart);
@@ -155,6 +159,7 @@ fn answers_and_refusals() {
         },
         standing: None,
         learn_server_keys: false,
+        asked: None,
     };
     check("sync_reply", &reply.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &reply);
     let empty = SyncReply {
@@ -163,14 +168,20 @@ fn answers_and_refusals() {
         desired: Desired::default(),
         standing: None,
         learn_server_keys: false,
+        asked: None,
     };
     check("sync_reply_nothing", &empty.to_bytes(), |bytes| SyncReply::from_bytes(bytes).unwrap(), &empty);
     // Without the field, all is as before; with it, it reads back.
     let pins = vec![(Pin::from([1; 32]), Role::Retiring), (Pin::from([2; 32]), Role::Active)];
-    let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty };
+    let rotating = SyncReply { standing: Some(Standing { pins, renew: true }), ..empty.clone() };
     assert_eq!(SyncReply::from_bytes(&rotating.to_bytes()).unwrap(), rotating);
-    let learning = SyncReply { learn_server_keys: true, ..rotating };
+    let learning = SyncReply { learn_server_keys: true, ..rotating.clone() };
     assert_eq!(SyncReply::from_bytes(&learning.to_bytes()).unwrap(), learning);
+    let (reason, what) = ("its rollout is halted".to_owned(), "DC2 to be cleared".to_owned());
+    for asked in [AskedReply::Refused { reason }, AskedReply::Waits { what }] {
+        let answering = SyncReply { asked: Some(asked), ..empty.clone() };
+        assert_eq!(SyncReply::from_bytes(&answering.to_bytes()).unwrap(), answering);
+    }
     let refusal = ErrorReply::new(Code::AccessKeyUnknown, "the access key is not known here");
     check("error_reply", &refusal.to_bytes(), |bytes| ErrorReply::from_bytes(bytes).unwrap(), &refusal);
     assert_eq!(refusal.known_code(), Some(Code::AccessKeyUnknown));

@@ -7,7 +7,7 @@ use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::intake::{clean_facts, clean_measurements, clean_rules};
 use watchpost_core::sensor::Sensor;
-use watchpost_core::sync::{Desired, Report};
+use watchpost_core::sync::{AskedReply, Desired, Report};
 use watchpost_core::time::Timestamp;
 
 use super::fleet::Fleet;
@@ -145,6 +145,15 @@ impl App {
 
     fn reply(&self, desired: Desired, now: Timestamp) -> CheckInReply {
         CheckInReply { server_time: now, desired, come_back_after: self.come_back_after() }
+    }
+
+    /// What a host is told on which somebody asks for a version. Memory only.
+    #[must_use]
+    pub fn answer_to_ask(&self, id: SensorId, now: Timestamp) -> Option<AskedReply> {
+        self.fleet_ref(|fleet| {
+            let sensor = fleet.sensors.get(&id).filter(|sensor| sensor.report.asked.is_some())?;
+            fleet.planner.answer_to_ask(sensor, &self.context(fleet, now))
+        })
     }
 
     /// What memory alone says to a report; notes the contact when it is the same as the one before.

@@ -151,6 +151,7 @@ impl Gateway {
             desired: reply.desired,
             standing: self.app.standing_at_check_in(sensor, reply.server_time),
             learn_server_keys: self.app.should_learn_server_keys(sensor),
+            asked: self.app.answer_to_ask(sensor, reply.server_time),
         };
         Ok(message(reply.to_bytes()))
     }

@@ -174,9 +174,15 @@ impl Door {
             plan.take(SyncRequest::from_bytes(body).unwrap().report);
             let come_back_after = Duration::from_secs(60);
             let desired = plan.desired.clone();
-            let message =
-                SyncReply { server_time: now, come_back_after, desired, standing: None, learn_server_keys: false }
-                    .to_bytes();
+            let message = SyncReply {
+                server_time: now,
+                come_back_after,
+                desired,
+                standing: None,
+                learn_server_keys: false,
+                asked: None,
+            }
+            .to_bytes();
             return (reply(200, "application/x-protobuf", "", &message), None);
         }
         let (file, is_target) = match path.strip_prefix("/v1/targets/") {

@@ -24,6 +24,8 @@ use crate::transport::{Client, Timeouts};
 use crate::updater::prepare::Order;
 use crate::updater::{Installation, Layout, Options, PrepareError, Preparer, Versions, run, status};
 
+mod ordered;
+
 /// Rounds in which something may come true.
 const ROUNDS: u32 = 3000;
 /// Real time of a round, for the processes to get on.
