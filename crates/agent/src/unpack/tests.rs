@@ -270,6 +270,34 @@ fn a_child_that_fails_is_told_by_how_it_failed() {
 }
 
 #[test]
+fn a_child_that_is_not_waited_for_any_more_is_ended_and_leaves_nothing() {
+    let scene = Scene::new();
+    let (pid, package) = (scene.dir.path().join("pid"), scene.dir.path().join("package.cab"));
+    fs::create_dir(scene.staging()).unwrap();
+    let unpacker = scene.scripted("echo x > half; echo $$ > ../pid.new; mv ../pid.new ../pid; exec sleep 1000");
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let (approved, folder) = (scene.approved.clone(), scene.staging());
+        let task = tokio::spawn(async move {
+            let staging = Staging::of(folder);
+            unpacker.unpack(&approved, &package, staging.path()).await.map(drop)
+        });
+        let is_there = || fs::read_to_string(&pid).ok();
+        while is_there().is_none() {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        let process = format!("/proc/{}/stat", is_there().unwrap().trim());
+        // Ended, and perhaps not yet buried.
+        let is_alive = || fs::read_to_string(&process).is_ok_and(|stat| !stat.contains(") Z "));
+        while is_alive() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(!scene.staging().exists());
+}
+
+#[test]
 fn a_child_that_lies_is_found_out() {
     let honest = Scene::new();
     honest.unpack(&honest.unpacker()).unwrap();

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,6 +19,11 @@ use crate::local::{self, LineReader, LocalError, write_line};
 
 /// Answers that may wait for a slow listener.
 const ANSWERS: usize = 16;
+
+/// Callers that are attended to at a time.
+const CALLERS: usize = 8;
+/// How long a caller may take to say what it wants, in real time.
+const SAYING: Duration = Duration::from_secs(5);
 
 /// What may be ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +87,14 @@ pub(super) fn open(layout: &Layout, orders: mpsc::Sender<Ordered>) -> JoinSet<()
     keeping
 }
 
-/// One caller after another: there is one order at a time.
+/// Attends to those who call; no more than a few at a time.
 async fn keep(listener: UnixListener, layout: Layout, orders: mpsc::Sender<Ordered>) {
+    let mut attending = JoinSet::new();
     while let Ok((caller, _)) = listener.accept().await {
-        tokio::spawn(attend(caller, layout.clone(), orders.clone()));
+        attending.spawn(attend(caller, layout.clone(), orders.clone()));
+        while attending.len() >= CALLERS {
+            attending.join_next().await;
+        }
     }
 }
 
@@ -95,7 +105,8 @@ async fn attend(caller: UnixStream, layout: Layout, orders: mpsc::Sender<Ordered
     }
     let (read, mut write) = caller.into_split();
     let mut lines = LineReader::new(read);
-    let Ok(Some(Order::Update { file })) = lines.next().await else { return };
+    let said = tokio::time::timeout(SAYING, lines.next()).await;
+    let Ok(Ok(Some(Order::Update { file }))) = said else { return };
     let (answers, mut heard) = mpsc::channel(ANSWERS);
     let refused = match Offer::take(&layout, &file) {
         Some(offer) => orders.try_send(Ordered { offer, answers }).err().map(|_| "another order is being taken in"),
