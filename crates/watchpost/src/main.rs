@@ -66,6 +66,9 @@ enum Command {
     /// Looks at the directories that are asked whether domain controllers still exist.
     #[command(subcommand, after_help = "Example:\n  watchpost directory status")]
     Directory(cli::directory::Command),
+    /// Replaces the client certificates of many sensors.
+    #[command(subcommand, after_help = "Example:\n  watchpost certificates rotate --all --rehearse")]
+    Certificates(cli::certificates::Command),
     /// Looks at hosts that say to be an enrolled one, and decides what they are.
     #[command(subcommand, after_help = "Example:\n  watchpost clones list")]
     Clones(cli::clones::Command),
@@ -113,6 +116,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollouts(command) => Ok(cli::rollouts::run(command).await.map(done)?),
         Command::Health(command) => Ok(cli::health::run(command).await.map(done)?),
         Command::Directory(command) => Ok(cli::directory::run(command).await.map(done)?),
+        Command::Certificates(command) => Ok(cli::certificates::run(command).await.map(done)?),
         Command::Clones(command) => Ok(cli::clones::run(command).await.map(done)?),
         Command::Endpoints(command) => Ok(cli::endpoints::run(command).await.map(done)?),
         Command::AccessKey(command) => Ok(cli::access_key::run(command).await.map(done)?),

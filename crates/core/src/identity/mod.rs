@@ -4,6 +4,7 @@
 //! [`Standing`] says. At no instant, whatever crashes, gets lost or is put back from a backup, does the host hold no
 //! certificate that the control plane accepts: `model` looks at every state.
 
+mod campaign;
 mod machine;
 #[cfg(test)]
 mod model;
@@ -16,6 +17,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+pub use campaign::{
+    Campaign, CampaignRefused, Candidate, DEFAULT_SPREAD, MAX_NAMED, MAX_REHEARSED, MAX_SPREAD, PATIENCE,
+    REHEARSED_ONE_IN, Selection, Stage,
+};
 pub use machine::{Machine, Slots, Step};
 pub use pins::{Admission, Held, MAX_RETIRING, PROPOSALS_EVERY, Pins, PinsError, ProposalRefused};
 

@@ -132,6 +132,12 @@ impl Pins {
         self.registered_at
     }
 
+    /// When it was first used.
+    #[must_use]
+    pub fn first_used_at(&self) -> Timestamp {
+        self.first_used_at
+    }
+
     /// When it expires.
     #[must_use]
     pub fn expires_at(&self, policy: &CertificatePolicy) -> Timestamp {

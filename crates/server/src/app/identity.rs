@@ -94,7 +94,8 @@ impl App {
     /// The certificates of a sensor, and whether the active one should be replaced.
     fn pins<'a>(&self, fleet: &'a Fleet, id: SensorId, now: Timestamp) -> Option<(&'a Pins, bool)> {
         let (pins, sensor) = (fleet.pins(id)?, fleet.sensors.get(&id)?);
-        let renew = pins.should_renew(id, sensor.certificate.ordered_at, now, &self.0.policy.certificate);
+        let ordered_at = sensor.certificate.ordered_at.max(self.0.rotations.ordered_at(id, now));
+        let renew = pins.should_renew(id, ordered_at, now, &self.0.policy.certificate);
         Some((pins, renew))
     }
 

@@ -33,6 +33,9 @@ mod plans_tests;
 pub mod releases;
 pub mod rollout_settings;
 pub mod rollouts;
+pub mod rotations;
+#[cfg(test)]
+mod rotations_tests;
 pub mod rules;
 #[cfg(test)]
 mod rules_tests;
@@ -65,6 +68,7 @@ use self::activity::{Activity, Busy};
 use self::directory::Directories;
 use self::fleet::Fleet;
 use self::own_health::OwnHealth;
+use self::rotations::Rotations;
 use self::server_keys::ServerKeyRoom;
 use self::shelves::Shelves;
 use crate::config::{DirectorySettings, TlsFiles};
@@ -115,6 +119,7 @@ struct Inner {
     places: Places,
     shelves: Shelves,
     server_keys: ServerKeyRoom,
+    rotations: Rotations,
     directories: Directories,
     own_health: OwnHealth,
     metrics: Metrics,
@@ -145,6 +150,7 @@ impl App {
         let accounts = Accounts::load(&mut tx).await?;
         let server_keys = ServerKeyRoom::load(&mut tx, &folder).await?;
         access_key::finish(&mut tx, &folder).await?;
+        let rotations = Rotations::load(&mut tx).await?;
         drop(tx);
         let app = Self(Arc::new(Inner {
             store,
@@ -159,6 +165,7 @@ impl App {
             places,
             shelves: Shelves::new(mirror, director),
             server_keys,
+            rotations,
             directories: Directories::new(directories),
             own_health: OwnHealth::new(portal),
             metrics: Metrics::default(),

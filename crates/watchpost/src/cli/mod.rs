@@ -3,6 +3,7 @@
 pub(crate) mod access_key;
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod clones;
 pub(crate) mod devices;

@@ -15,6 +15,7 @@ mod paging;
 mod plans;
 mod releases;
 mod rollouts;
+mod rotations;
 mod rules;
 mod sensors;
 mod server_key;
@@ -79,6 +80,9 @@ pub fn router(web: Web) -> (Router, Vec<Route>) {
         .post("/clones/{fingerprint}/decide", Action::ManageSensors, clones::decide)
         .get("/endpoints", Action::ReadFleet, endpoints::list)
         .get("/endpoints.csv", Action::ReadFleet, endpoints::download)
+        .get("/certificate-rotation", Action::ReadFleet, rotations::show)
+        .post("/certificate-rotation", Action::ManageSensors, rotations::begin)
+        .post("/certificate-rotation/continue", Action::ManageSensors, rotations::go_on)
         .get("/trust", Action::ReadFleet, trust::list)
         .get("/server-key", Action::ReadFleet, server_key::show)
         .post("/server-key/announce", Action::ManageTrust, server_key::announce)

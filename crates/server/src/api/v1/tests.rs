@@ -26,7 +26,7 @@ async fn every_route_lets_in_exactly_whom_it_should() {
     let server = house.start().await;
     let app = server.app();
     let (_, routes) = router(Web { app: app.clone(), is_secure: false });
-    assert_eq!(routes.len(), 55);
+    assert_eq!(routes.len(), 58);
     let console = Principal::console();
     let mut callers = vec![("nobody".to_owned(), String::new(), None)];
     callers.push(("stranger".to_owned(), "Authorization: Bearer wp_nope\r\n".to_owned(), None));
