@@ -7,6 +7,7 @@ mod courier;
 mod door;
 mod driver;
 mod error;
+mod held;
 mod installation;
 mod launch;
 mod layout;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use watchpost_core::updater::{Death, Release, Running};
 
+use super::held::{Process, stop};
 use super::launch::{Launch, start_unit};
 use super::layout::Layout;
 use super::versions::SENSOR_PROGRAM;
@@ -20,10 +20,8 @@ use crate::host::disk::read_limited;
 use crate::host::{lock, process};
 use crate::local::{Ask, LocalError, Say, SensorLink, SensorStatus};
 
-/// How long a sensor may take to end after it was asked to, in real time.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two looks at the socket or the lock, in real time.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a sensor may take to take an ask from its socket, in real time.
 const ASK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a sensor that systemd has started may take to take its lock, in real time.
@@ -317,52 +315,6 @@ fn is_sensor_of(layout: &Layout, pid: u32) -> bool {
         at.and_then(|at| runs.arguments.get(at + 1)).is_some_and(|root| root == layout.root())
     };
     release_of(layout, pid).is_some() || process::runs(pid).is_some_and(is_told)
-}
-
-enum Process {
-    Child(Box<Child>),
-    Adopted { pid: u32, lock: PathBuf, handle: Option<process::Handle> },
-}
-
-impl Process {
-    fn adopted(pid: u32, lock: PathBuf) -> Self {
-        Self::Adopted { pid, lock, handle: process::Handle::open(pid) }
-    }
-
-    fn has_ended(&self) -> bool {
-        match self {
-            Self::Child(_) => false,
-            Self::Adopted { pid, lock, .. } => {
-                matches!(lock::is_held(lock), Ok(false)) || process::runs(*pid).is_none()
-            }
-        }
-    }
-
-    /// Waits for the end. Safe to cancel.
-    async fn ended(&mut self) -> Option<ExitStatus> {
-        match self {
-            Self::Child(child) => child.wait().await.ok(),
-            Self::Adopted { handle, .. } => {
-                if let Some(handle) = handle {
-                    handle.ended().await;
-                }
-                while !self.has_ended() {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                None
-            }
-        }
-    }
-}
-
-/// Asks, waits, and insists.
-async fn stop(process: &mut Process, pid: u32) {
-    process::ask_to_end(pid);
-    if tokio::time::timeout(STOP_PATIENCE, process.ended()).await.is_err() {
-        tracing::warn!(pid, "the sensor did not end within {} s and is ended", STOP_PATIENCE.as_secs());
-        process::end(pid);
-        process.ended().await;
-    }
 }
 
 /// The task that stays with one sensor process until its end.
