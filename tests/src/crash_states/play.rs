@@ -85,12 +85,13 @@ pub async fn every_path() -> anyhow::Result<Vec<Recorded>> {
     Ok(paths)
 }
 
-/// What is nobody's business here: logs, locks, and what belongs to the sensor.
+/// What is nobody's business here: logs, locks, sockets, and what belongs to the sensor.
 fn is_left_out(path: &str) -> bool {
     let is_the_sensors = path
         .strip_prefix("state/")
         .is_some_and(|name| !name.starts_with("rules.json") && !name.starts_with(".replacing-"));
-    is_the_sensors || path.ends_with(".log") || path.ends_with(".lock") || path == "updater/guard.json"
+    let endings = [".log", ".lock", ".sock"];
+    is_the_sensors || endings.iter().any(|ending| path.ends_with(ending)) || path == "updater/guard.json"
 }
 
 fn version(minor: u32) -> Version {
