@@ -23,8 +23,8 @@ fn guard() -> Guard {
 
 #[test]
 fn the_sensor_gets_what_others_leave_less_the_reserve() {
-    // 2,000 thousandths less 15 % and 2 % of margin are 1,660; others use busy − own.
-    for (busy, own, expected) in [(0, 0, 1_660), (1_400, 0, 260), (1_600, 300, 360), (1_000, 1_000, 1_660)] {
+    // 2,000 thousandths less 15 % and 5 % of margin are 1,600; others use busy − own.
+    for (busy, own, expected) in [(0, 0, 1_600), (1_400, 0, 200), (1_600, 300, 300), (1_000, 1_000, 1_600)] {
         let verdict = guard().look(&host(busy, 900, Some((own, 50))), Duration::ZERO);
         assert_eq!(verdict.limits.processor, Some(expected), "{busy} busy, {own} of it the sensor's");
     }
@@ -37,10 +37,10 @@ fn the_sensor_gets_what_others_leave_less_the_reserve() {
 fn a_load_that_comes_is_respected_at_once_and_one_that_goes_after_five_looks() {
     let mut guard = guard();
     let mut limit = |at: u64, busy: u64| guard.look(&host(busy, 900, Some((0, 50))), seconds(at)).limits.processor;
-    assert_eq!(limit(0, 0), Some(1_660));
-    assert_eq!(limit(1, 1_400), Some(260));
-    assert_eq!([2, 3, 4, 5].map(|at| limit(at, 0)), [Some(260); 4]);
-    assert_eq!(limit(6, 0), Some(1_660));
+    assert_eq!(limit(0, 0), Some(1_600));
+    assert_eq!(limit(1, 1_400), Some(200));
+    assert_eq!([2, 3, 4, 5].map(|at| limit(at, 0)), [Some(200); 4]);
+    assert_eq!(limit(6, 0), Some(1_600));
 }
 
 #[test]
@@ -49,10 +49,10 @@ fn the_narrowest_of_the_host_and_the_groups_around_the_sensor_counts() {
     reading.processors.push(Processors { total: ONE_PROCESSOR, busy: 800 });
     reading.memory.push(Memory { total: 400 * MIB, available: 100 * MIB });
     let limits = guard().look(&reading, Duration::ZERO).limits;
-    // 830 − (800 − 100), and 50 + (100 − 60).
+    // 800 − (800 − 100), and 50 + (100 − 60).
     assert_eq!(
         (limits.processor, limits.memory),
-        (Some(130), Some(128 * MIB)),
+        (Some(100), Some(128 * MIB)),
         "40 MiB more, but never below the floor"
     );
     reading.memory[1].available = 300 * MIB;
