@@ -214,6 +214,15 @@ pub struct OperatingSystem {
     pub version: String,
 }
 
+impl OperatingSystem {
+    /// Whether it belongs to the line of this version, which may be only the part before a dot: `12.5` is of `12`.
+    #[must_use]
+    pub fn is_of(&self, id: &str, version: &str) -> bool {
+        let rest = self.version.strip_prefix(version);
+        self.id == id && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
 /// Numbers that change all the time: shown, never stored with each check-in, never what an issue rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]

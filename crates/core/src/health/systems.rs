@@ -57,8 +57,7 @@ impl SystemSupport {
     /// Whether `system` belongs to this line.
     #[must_use]
     pub fn covers(&self, system: &OperatingSystem) -> bool {
-        let rest = system.version.strip_prefix(self.version);
-        self.id == system.id && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        system.is_of(self.id, self.version)
     }
 }
 

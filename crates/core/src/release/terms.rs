@@ -25,10 +25,10 @@ impl SystemLine {
     /// Whether a system belongs to this line.
     #[must_use]
     pub fn covers(&self, system: &OperatingSystem) -> bool {
-        let is_of = |version: &String| {
-            system.version.strip_prefix(version.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.id == system.id && self.version.as_ref().is_none_or(is_of)
+        match &self.version {
+            Some(version) => system.is_of(&self.id, version),
+            None => self.id == system.id,
+        }
     }
 
     pub(super) fn is_sound(&self) -> bool {
