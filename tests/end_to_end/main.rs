@@ -23,6 +23,7 @@ mod rules;
 mod server_key;
 mod silent;
 mod simulation;
+mod successor;
 mod trust;
 mod units;
 mod untouched;

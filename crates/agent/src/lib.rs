@@ -8,6 +8,7 @@ pub mod guard;
 pub mod host;
 pub mod host_config;
 pub mod identity;
+pub mod launcher;
 pub mod local;
 pub mod proxy_config;
 pub mod rules;

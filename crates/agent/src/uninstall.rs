@@ -44,7 +44,7 @@ pub fn uninstall(root: &Path) -> Result<Vec<PathBuf>, UninstallError> {
         return Err(UninstallError::NoHost(root.to_owned()));
     }
     let failed = |path: PathBuf| move |source| UninstallError::Remove { path, source };
-    let locks = [layout.updater_lock(), layout.sensor_lock()];
+    let locks = [layout.launcher_lock(), layout.updater_lock(), layout.sensor_lock()];
     for path in &locks {
         if lock::is_held(path).map_err(failed(path.clone()))? {
             return Err(UninstallError::Running(root.to_owned()));

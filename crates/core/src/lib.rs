@@ -24,6 +24,7 @@ pub mod rollout;
 pub mod sensor;
 pub mod server_keys;
 pub mod settings;
+pub mod succession;
 pub mod sync;
 pub mod time;
 pub mod trust;

@@ -105,6 +105,28 @@ pub struct EngineProof {
     pub rules_failed: u32,
 }
 
+/// Which updater runs on a host, and which one does not take its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UpdaterReport {
+    /// The release that brought the running one; `None`: it was installed with the host's software, or nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// The last successor that was given up here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedUpdater>,
+}
+
+/// An updater that did not prove itself on a host, which keeps the one before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedUpdater {
+    /// The release that brought it.
+    pub version: Version,
+    /// Why, in one line for a person.
+    pub reason: String,
+}
+
 /// What a host reports at a check-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
@@ -146,6 +168,9 @@ pub struct Report {
     /// A version that somebody on the host asks for, and waits for, with its package at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Version>,
+    /// The updater itself.
+    #[serde(default)]
+    pub updater: UpdaterReport,
 }
 
 /// What the control plane says to a host on which somebody asks for a version. When its turn has come, the version is

@@ -9,7 +9,9 @@ use watchpost_core::content::DesiredRules;
 use watchpost_core::facts::{MAX_FACTS_BYTES, Measurements};
 use watchpost_core::identity::Standing;
 use watchpost_core::server_keys::{MAX_SERVER_KEYS, ServerKey};
-use watchpost_core::sync::{AskedReply, Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::sync::{
+    AskedReply, Desired, DetectionProof, RefusedUpdater, Report, ServiceState, TargetRef, UpdateProgress, UpdaterReport,
+};
 use watchpost_core::time::Timestamp;
 
 use crate::PROTOCOL_VERSION;
@@ -151,7 +153,17 @@ fn report_to_wire(report: &Report) -> wire::Report {
         connection: to_json(&report.connection),
         server_keys: report.server_keys.iter().map(|key| key.bytes().to_vec()).collect(),
         asked: report.asked.map(|v| v.to_string()).unwrap_or_default(),
+        updater_version: report.updater.version.map(|v| v.to_string()).unwrap_or_default(),
+        refused_updater: report.updater.refused.as_ref().map(|refused| wire::RefusedUpdater {
+            version: refused.version.to_string(),
+            reason: for_people(&refused.reason),
+        }),
     }
+}
+
+fn refused_updater(raw: wire::RefusedUpdater) -> Result<RefusedUpdater, WireError> {
+    let reason = text("refusedUpdater.reason", raw.reason, TEXT_CHARS)?;
+    Ok(RefusedUpdater { version: version("refusedUpdater.version", &raw.version)?, reason })
 }
 
 /// A verdict that a newer host knows and this build does not is no reason to refuse its check-in.
@@ -187,6 +199,10 @@ fn report_from_wire(raw: wire::Report) -> Result<Report, WireError> {
         connection: connection(&raw.connection)?,
         server_keys: raw.server_keys.into_iter().map(server_key).collect::<Result<_, _>>()?,
         asked: optional_version("asked", &raw.asked)?,
+        updater: UpdaterReport {
+            version: optional_version("updaterVersion", &raw.updater_version)?,
+            refused: raw.refused_updater.map(refused_updater).transpose()?,
+        },
     })
 }
 

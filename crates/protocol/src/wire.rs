@@ -98,6 +98,20 @@ pub struct Report {
     /// Empty: nobody on the host asks for anything.
     #[prost(string, tag = "80")]
     pub asked: String,
+    /// Empty: the installed updater runs.
+    #[prost(string, tag = "92")]
+    pub updater_version: String,
+    #[prost(message, optional, tag = "93")]
+    pub refused_updater: Option<RefusedUpdater>,
+}
+
+/// See [`watchpost_core::sync::RefusedUpdater`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RefusedUpdater {
+    #[prost(string, tag = "1")]
+    pub version: String,
+    #[prost(string, tag = "2")]
+    pub reason: String,
 }
 
 /// See [`watchpost_core::sync::ServiceState`]. Zero means that nobody said.

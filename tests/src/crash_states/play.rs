@@ -248,6 +248,7 @@ impl Stage {
             ends_on,
             rules: self.rules.clone(),
             had_rules: false,
+            may_launch: vec![None],
             repositories: self.metadata()?,
             now: self.site.now(),
         })

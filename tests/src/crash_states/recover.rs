@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,16 +15,18 @@ use watchpost_agent::host_config::HostConfig;
 use watchpost_agent::identity::{Held, Keyring};
 use watchpost_agent::rules::{Rules, committed_rules};
 use watchpost_agent::transport::{Client, Timeouts};
-use watchpost_agent::updater::{Installation, Layout, Preparer, RecordStore};
+use watchpost_agent::updater::{Installation, Layout, Preparer, Programs, RecordStore};
 use watchpost_core::content::RulesRecord;
 use watchpost_core::identity::Pin;
 use watchpost_core::restart::RestartNeed;
+use watchpost_core::succession::Program;
 use watchpost_core::sync::{Desired, DetectionProof, TargetRef};
 use watchpost_core::time::Timestamp;
 use watchpost_core::updater::{Command, Death, Event, Machine, Phase, Release, Running};
 use watchpost_package::{FloorHealth, Repo, Sha256Hex, TrustConfig, Verifier};
 
 use super::tree::{Listing, Tree};
+use crate::tools;
 
 /// Check-ins after the restart, within which the host is where it should be.
 const CHECK_INS: u32 = 8;
@@ -60,6 +63,8 @@ pub struct Expected {
     pub rules: BTreeMap<String, Listing>,
     /// Whether one was in effect before.
     pub had_rules: bool,
+    /// The updaters that may be started; `None`: the one that was installed.
+    pub may_launch: Vec<Option<Program>>,
     /// The metadata of both repositories, as the control plane hands it out.
     pub repositories: Metadata,
     /// What time it is.
@@ -90,6 +95,7 @@ pub fn check(root: &Path, expected: &Expected, pins: &[Pin]) -> anyhow::Result<(
         ensure!(floor >= counter, "{} is committed, and the floor is {floor}, not {counter}", expected.wanted);
     }
     trust(&layout, director_root, expected)?;
+    launches(&layout, expected)?;
     no_rubbish(&layout)?;
 
     // Once more, as after any restart: what was mended stays mended.
@@ -158,12 +164,34 @@ fn trust(layout: &Layout, director_root: Sha256Hex, expected: &Expected) -> anyh
     Ok((approved.custom.release_counter, floor))
 }
 
+/// The launcher starts an updater that is whole and may run, and goes on with it once it has proved itself.
+fn launches(layout: &Layout, expected: &Expected) -> anyhow::Result<()> {
+    let programs = Programs::new(layout, Disk::default());
+    let start = || -> anyhow::Result<Option<Program>> {
+        let mut succession = programs.succession();
+        let started = succession.next(|program| programs.is_whole(program), expected.now);
+        programs.keep(&succession)?;
+        Ok(started)
+    };
+    let started = start()?;
+    ensure!(expected.may_launch.contains(&started), "the updater that is started is {started:?}");
+    if let Some(program) = &started {
+        let path = programs.path(program).context("it has no name")?;
+        ensure!(tools::sha256(&path)? == program.sha256, "{} is started and is not whole", path.display());
+        ensure!(fs::metadata(&path)?.permissions().mode() & 0o111 != 0, "{} cannot be run", path.display());
+        let mut succession = programs.succession();
+        succession.proved(&program.sha256);
+        programs.keep(&succession)?;
+    }
+    ensure!(start()? == started, "after one more restart another updater is started");
+    Ok(())
+}
+
 /// Whatever was half done is swept away.
 fn no_rubbish(layout: &Layout) -> anyhow::Result<()> {
     let identity = layout.updater().join("identity");
-    for folder in
-        [layout.root().to_owned(), layout.versions(), layout.rules(), layout.downloads(), layout.trust(), identity]
-    {
+    let below = [layout.versions(), layout.rules(), layout.downloads(), layout.trust(), layout.programs(), identity];
+    for folder in below.into_iter().chain([layout.root().to_owned()]) {
         for entry in fs::read_dir(&folder)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             ensure!(!name.starts_with('.') && !name.ends_with(".unfinished"), "{name} stays in {}", folder.display());

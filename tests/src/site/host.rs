@@ -80,6 +80,16 @@ impl Site {
         self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
     }
 
+    /// Starts the host's launcher, and with it the updater that is to run.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_launcher(&mut self) -> anyhow::Result<()> {
+        let root = text(&self.host());
+        // What follows is for the updater.
+        self.start("watchpost-launcher", &["--root", &root, "--"], HOST_PARTY)
+    }
+
     /// Starts the updater with its resource guard, which a demo's hosts do without; gives its number.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueEnum};
 use watchpost_agent::connection_check::{CheckError, Finding, Verdict, check};
 use watchpost_agent::documented::translate;
-use watchpost_agent::guard::{GuardState, Means};
 use watchpost_agent::identity::{IdentityError, Keyring};
+use watchpost_agent::launcher::{HANDED_OVER, LAUNCHED, end_with_launcher};
 use watchpost_agent::proxy_config;
 use watchpost_agent::setup::{KeySource, Setup, SetupError, set_up};
 use watchpost_agent::transport::{Credentials, Timeouts};
@@ -17,7 +17,7 @@ use watchpost_agent::tuf_client;
 use watchpost_agent::uninstall::{UninstallError, uninstall};
 use watchpost_agent::unpack::{VERB, run_child};
 use watchpost_agent::update_file::{UpdateError, update_from_file};
-use watchpost_agent::updater::{HostStatus, Options, StatusError, in_one_line, run, status};
+use watchpost_agent::updater::{Ended, HostStatus, Options, StatusError, in_one_line, run, status};
 use watchpost_clock::Clock;
 
 /// Exit codes of every Watchpost command: failed, refused, not found. Done is 0, wrong usage 2.
@@ -41,7 +41,10 @@ enum Verb {
         --audit-log /var/log/samba/audit.json")]
     Setup(Box<SetupArguments>),
     /// Runs the service: checks in, updates, supervises the sensor.
-    #[command(after_help = "Example: watchpost-updater run --root /var/lib/watchpost")]
+    #[command(
+        after_help = "Exit code: 0 it was told to end, 75 its launcher is to start the updater that takes its place.\n\
+        Example: watchpost-updater run --root /var/lib/watchpost"
+    )]
     Run {
         /// The host's folder (mandatory).
         #[arg(long)]
@@ -280,6 +283,22 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// The hash of this program if a launcher has started it; without the launcher it ends at once.
+fn launched_program() -> anyhow::Result<Option<String>> {
+    let program = std::env::var(LAUNCHED).ok();
+    if program.is_some() {
+        end_with_launcher().context("this process cannot be bound to its launcher")?;
+    }
+    Ok(program)
+}
+
+fn code_of(ended: Ended) -> ExitCode {
+    match ended {
+        Ended::Told => ExitCode::SUCCESS,
+        Ended::HandedOver => ExitCode::from(HANDED_OVER),
+    }
+}
+
 async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::TufClient(arguments) => tuf_client::act(arguments, Clock::system().now()).await?,
@@ -287,13 +306,15 @@ async fn act(verb: Verb) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "demo-clock")]
         Verb::Run { root, clock } => {
             let (sensor_arguments, guards) = (clock.for_the_sensor(), clock.guards());
-            let options = Options { root: std::path::absolute(root)?, clock: clock.open()?, sensor_arguments, guards };
-            run(options).await?;
+            let (root, clock, program) = (std::path::absolute(root)?, clock.open()?, launched_program()?);
+            let options = Options { root, clock, sensor_arguments, guards, program };
+            return Ok(code_of(run(options).await?));
         }
         #[cfg(not(feature = "demo-clock"))]
         Verb::Run { root } => {
-            let root = std::path::absolute(root)?;
-            run(Options { root, clock: Clock::system(), sensor_arguments: Vec::new(), guards: true }).await?;
+            let (root, program) = (std::path::absolute(root)?, launched_program()?);
+            let (clock, sensor_arguments, guards) = (Clock::system(), Vec::new(), true);
+            return Ok(code_of(run(Options { root, clock, sensor_arguments, guards, program }).await?));
         }
         Verb::Status { root, output } => print_status(&status(&root).await?, is_table(output))?,
         Verb::CheckConnection { root, output } => {
@@ -421,73 +442,8 @@ impl ClockArguments {
     }
 }
 
-/// A phase of the record, such as `awaitingClearance (to 2.255.1.0-928ea7e4)`.
-fn phase_in_words(phase: &serde_json::Value) -> String {
-    let text = |key: &str| phase.get(key).and_then(serde_json::Value::as_str);
-    let word = text("phase").unwrap_or("unknown");
-    text("to").map_or_else(|| word.to_owned(), |to| format!("{word} (to {to})"))
-}
-
-/// What holds the sensor, its limits and what it uses of them.
-fn guard_in_words(guard: &GuardState) -> String {
-    const MEBIBYTE: u64 = 1 << 20;
-    let means = match guard.means {
-        None => return "no sensor has run yet".to_owned(),
-        Some(Means::CgroupV1) => "cgroup v1",
-        Some(Means::CgroupV2) => "cgroup v2",
-        Some(Means::Measured) => "measured, without a group",
-    };
-    let of = |used: u64, limit: Option<u64>, unit: &str| match limit {
-        Some(limit) => format!("{used} of {limit} {unit}"),
-        None => format!("{used} {unit}"),
-    };
-    let percent = guard.processor_limit_thousandths.map(|limit| limit / 10);
-    let processor = of(guard.processor_used_thousandths / 10, percent, "% of a processor");
-    let memory = of(guard.memory_used_bytes / MEBIBYTE, guard.memory_limit_bytes.map(|limit| limit / MEBIBYTE), "MiB");
-    let mut words = format!("{means}: {processor}, {memory}, {} restarts", guard.restarts);
-    if guard.memory_is_short {
-        words.push_str("; the host is short of memory");
-    }
-    if let Some(why) = &guard.why {
-        words.push_str(&format!(" ({why})"));
-    }
-    words
-}
-
 fn print_status(status: &HostStatus, is_table: bool) -> anyhow::Result<()> {
-    if !is_table {
-        println!("{}", serde_json::to_string_pretty(status)?);
-        return Ok(());
-    }
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-    println!("sensor    {}", status.name);
-    println!("server    {}", status.server);
-    println!("updater   {}", if status.updater_running { "running" } else { "not running" });
-    println!("current   {}", or_none(&status.current));
-    println!("running   {}", or_none(&status.running));
-    println!("versions  {}", status.versions.join(", "));
-    if let Some(held) = status.certificates {
-        println!("certificate {}", held.cur);
-        held.next.iter().for_each(|next| println!("  to come   {next}"));
-        held.prev.iter().for_each(|prev| println!("  before    {prev}"));
-    }
-    match &status.record {
-        Some(record) => {
-            println!("phase     {}", phase_in_words(&serde_json::to_value(&record.phase)?));
-            if let Some(failure) = &record.last_failure {
-                println!("failure   {} at {}: {}", failure.version, failure.at, failure.reason);
-            }
-        }
-        None => println!("phase     no record can be read"),
-    }
-    if let Some(guard) = &status.guard {
-        println!("guard     {}", guard_in_words(guard));
-    }
-    if let Some(confinement) = &status.unpacking {
-        println!("unpacking {confinement}");
-    }
-    if let Some(sensor) = &status.sensor {
-        println!("alerts    {}", sensor.alert_count);
-    }
+    let text = if is_table { status.in_words() } else { serde_json::to_string_pretty(status)? };
+    println!("{text}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Carries out what the machine says, in its order, and tells it what came of it.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -113,10 +113,23 @@ impl Driver {
         &self.machine
     }
 
-    /// Whether a release is being prepared at this moment.
+    /// Whether something is on its way between this host and the control plane, besides check-ins.
     #[must_use]
-    pub(super) fn is_preparing(&self) -> bool {
-        self.preparing.is_some()
+    pub(super) fn is_busy(&self) -> bool {
+        let is_fetching = self.preparing.is_some() || self.rules.is_fetching();
+        is_fetching || self.courier.is_sending() || self.is_identifying()
+    }
+
+    /// Whether neither a rule package nor an order of somebody on the host is under way.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy() && self.order.is_none() && self.rules.report().loading.is_none()
+    }
+
+    /// The folder of a release.
+    #[must_use]
+    pub(super) fn folder(&self, release: Release) -> PathBuf {
+        self.installation.versions.folder(release)
     }
 
     /// Whether a canary is on its way through the sensor.
@@ -153,18 +166,6 @@ impl Driver {
             operating_system: self.operating_system.clone(),
             ..machine
         }
-    }
-
-    /// Whether evidence is on its way to the control plane.
-    #[must_use]
-    pub(super) fn is_sending(&self) -> bool {
-        self.courier.is_sending()
-    }
-
-    /// Whether a rule package is being fetched.
-    #[must_use]
-    pub(super) fn is_fetching_rules(&self) -> bool {
-        self.rules.is_fetching()
     }
 
     /// A batch of evidence has arrived or not.

@@ -107,6 +107,24 @@ impl Layout {
         [self.updater().join("server-keys.0"), self.updater().join("server-keys.1")]
     }
 
+    /// Programs of updaters that came with releases.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.updater().join("programs")
+    }
+
+    /// The two slots of the record of those programs.
+    #[must_use]
+    pub fn succession_slots(&self) -> [PathBuf; 2] {
+        [self.updater().join("succession.0"), self.updater().join("succession.1")]
+    }
+
+    /// Held by the running launcher.
+    #[must_use]
+    pub fn launcher_lock(&self) -> PathBuf {
+        self.updater().join("launcher.lock")
+    }
+
     /// The root of the image repository that the installer shipped.
     #[must_use]
     pub fn image_root(&self) -> PathBuf {
@@ -163,8 +181,8 @@ impl Layout {
 
     /// Every folder the updater needs.
     #[must_use]
-    pub fn folders(&self) -> [PathBuf; 6] {
-        [self.versions(), self.rules(), self.updater(), self.downloads(), self.trust(), self.state()]
+    pub fn folders(&self) -> [PathBuf; 7] {
+        [self.versions(), self.rules(), self.updater(), self.downloads(), self.trust(), self.programs(), self.state()]
     }
 
     /// The release whose folder the path lies in, if it lies in one.

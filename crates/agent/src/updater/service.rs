@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use watchpost_clock::Clock;
@@ -30,6 +29,8 @@ use super::pace::{Pace, Setback};
 use super::prepare::Preparer;
 use super::rotation::{Occasion, Rotation, RotationError};
 use super::server_keys::{self, Learnt, ServerTrust};
+use super::stop::Stop;
+use super::successor::Successor;
 use super::supervisor::{Heard, Supervisor};
 use crate::guard::{self, Guarding, News};
 use crate::host::disk::Disk;
@@ -57,6 +58,17 @@ pub struct Options {
     pub sensor_arguments: Vec<String>,
     /// Whether the sensor is held to what its host has left.
     pub guards: bool,
+    /// SHA-256 of this updater's program where a launcher has started it. Without one, no other takes its place.
+    pub program: Option<String>,
+}
+
+/// How the service ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to, and its sensor has ended too.
+    Told,
+    /// Another updater is to take its place. The sensor goes on.
+    HandedOver,
 }
 
 /// Why the updater service cannot run.
@@ -91,11 +103,11 @@ pub enum ServiceError {
     Io(#[from] std::io::Error),
 }
 
-/// Runs the updater until it is told to stop.
+/// Runs the updater until it is told to stop, or another one is to take its place.
 ///
 /// # Errors
 /// When the host is not set up, or another updater runs for it.
-pub async fn run(options: Options) -> Result<(), ServiceError> {
+pub async fn run(options: Options) -> Result<Ended, ServiceError> {
     options.clock.busy();
     let layout = Layout::new(&options.root);
     // A host whose log cannot be written is still kept up to date.
@@ -113,14 +125,14 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
     let launch = Launch::of(&config)?;
     let proxy = proxy_of(&options.root, &config)?;
     let client = Client::through(proxy, &config.server, trusted, held.cur()?, Timeouts::default())?;
-    let mut stop = Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
+    let mut stop = Stop::listen()?;
     tracing::info!(server = config.server, name = config.name, "the updater runs");
     loop {
         let clock = &options.clock;
         let (client, keyring, launch) = (client.clone(), keyring.clone(), launch.clone());
         let error = match Session::open(&options, &config, client, keyring, (base, director_root), launch).await {
             Ok(session) => match session.run(&mut stop).await {
-                Ok(()) => return Ok(()),
+                Ok(ended) => return Ok(ended),
                 Err(error) => error,
             },
             Err(error) => error,
@@ -130,21 +142,9 @@ pub async fn run(options: Options) -> Result<(), ServiceError> {
         clock.idle_until(Some(until));
         tokio::select! {
             () = clock.sleep_until(until) => {}
-            () = stop.asked() => return Ok(()),
+            () = stop.asked() => return Ok(Ended::Told),
         }
         clock.busy();
-    }
-}
-
-/// The signals that end the service.
-struct Stop {
-    term: Signal,
-    int: Signal,
-}
-
-impl Stop {
-    async fn asked(&mut self) {
-        tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
     }
 }
 
@@ -171,6 +171,10 @@ struct Session {
     server_keys: ServerTrust,
     /// The way to the server.
     connection: ConnectionWatch,
+    /// The updaters before and after this one.
+    successor: Successor,
+    /// Whether one of them is to go on in this one's place.
+    hands_over: bool,
     guard: mpsc::Receiver<News>,
     guarding: JoinHandle<()>,
     /// What was sent last and is not answered.
@@ -236,6 +240,7 @@ impl Session {
         let preparer = Preparer::new(client.clone(), layout.clone(), installation.versions.clone(), director_root);
         let server_keys = ServerTrust::new(layout, base, client.clone(), preparer.clone());
         let connection = ConnectionWatch::new(layout);
+        let successor = Successor::open(layout, options.program.clone());
         let (to_delivered, delivered) = mpsc::channel(1);
         let courier = Courier::new(client.clone(), to_delivered);
         let (to_rules, rules) = mpsc::channel(1);
@@ -264,6 +269,8 @@ impl Session {
             rotating,
             server_keys,
             connection,
+            successor,
+            hands_over: false,
             guard,
             guarding,
             sent,
@@ -273,7 +280,7 @@ impl Session {
         })
     }
 
-    async fn run(mut self, stop: &mut Stop) -> Result<(), DriverError> {
+    async fn run(mut self, stop: &mut Stop) -> Result<Ended, DriverError> {
         loop {
             // Whatever comes next, the connection and the sensor's socket get their turn.
             tokio::task::yield_now().await;
@@ -302,8 +309,11 @@ impl Session {
                     drop(self.driver);
                     // It ends with the driver, and takes the sensor's group away. If it failed, the group stays behind.
                     let _ = self.guarding.await;
-                    return Ok(());
+                    return Ok(Ended::Told);
                 }
+            }
+            if self.hands_over {
+                return Ok(Ended::HandedOver);
             }
             self.driver.settle_order();
             self.notice_changes();
@@ -323,13 +333,8 @@ impl Session {
             .waits
             .map(|(_, since)| PATIENCE.saturating_sub(instant.saturating_duration_since(since)))
             .filter(|left| !left.is_zero());
-        let is_talking = self.sent.is_some()
-            || self.rotation.is_none()
-            || self.server_keys.is_learning()
-            || self.driver.is_sending()
-            || self.driver.is_fetching_rules()
-            || self.driver.is_identifying();
-        if is_talking || self.driver.is_preparing() || patience.is_some() {
+        let is_talking = self.sent.is_some() || self.rotation.is_none() || self.server_keys.is_learning();
+        if is_talking || self.driver.is_busy() || patience.is_some() {
             self.clock.busy();
         } else {
             self.clock.idle_until(Some(until));
@@ -387,7 +392,13 @@ impl Session {
     async fn answered(&mut self, answer: Answer) -> Result<(), DriverError> {
         let sent = self.sent.take();
         let now = self.clock.now();
+        self.successor.checked_in(answer.is_ok(), self.is_watching())?;
         match answer {
+            // It keeps watch first, and takes orders then.
+            Ok(reply) if self.successor.is_on_trial() => {
+                self.pace.answered(now, reply.come_back_after);
+                Ok(())
+            }
             Ok(mut reply) => {
                 // What was said to an ask before this one is not for this one.
                 let asked = sent.as_ref().and_then(|report| report.asked);
@@ -403,7 +414,9 @@ impl Session {
                 if self.rotation.as_mut().is_some_and(|rotation| rotation.is_due(standing.as_ref())) {
                     self.rotate(Occasion::Told(standing));
                 }
-                self.driver.answered(reply).await
+                let desired = reply.desired.clone();
+                self.driver.answered(reply).await?;
+                self.hand_over_if_due(&desired)
             }
             Err(error) => {
                 tracing::warn!("the check-in was not answered: {}", in_one_line(&error));
@@ -437,7 +450,7 @@ impl Session {
     /// What this host reports.
     fn report(&self) -> Report {
         let (server_keys, connection) = (self.client.trusted(), self.connection.told());
-        Report { server_keys, connection, ..self.driver.report() }
+        Report { server_keys, connection, updater: self.successor.report(), ..self.driver.report() }
     }
 
     /// A report that differs from the acknowledged one is sent soon.
@@ -480,3 +493,5 @@ fn random() -> u64 {
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
+
+mod handover;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use watchpost_core::identity::Slots;
+use watchpost_core::succession::Succession;
 use watchpost_core::updater::{Record, Running};
 
 use super::installation::Installation;
 use super::layout::Layout;
+use super::programs::Programs;
 use super::supervisor::Supervisor;
 use super::versions::VersionError;
 use crate::guard::GuardState;
@@ -40,6 +42,8 @@ pub struct HostStatus {
     pub versions: Vec<String>,
     /// The updater's record; `null` when neither slot can be read.
     pub record: Option<Record>,
+    /// Which updaters there were, are and will be.
+    pub succession: Succession,
     /// Which certificates the host holds: the current one, the one to come, the one before.
     pub certificates: Option<Slots>,
     /// How the resource guard stands; `null` when no updater runs or it has none.
@@ -92,6 +96,7 @@ pub async fn status(root: &Path) -> Result<HostStatus, StatusError> {
         running: runs,
         versions: view.versions.iter().map(ToString::to_string).collect(),
         record: installation.record(),
+        succession: Programs::new(&layout, Disk::default()).succession(),
         certificates: Keyring::of_host(root).open().ok().flatten().map(|held| held.slots),
         guard: GuardState::read(&layout.guard_state()).filter(|_| updater_running),
         unpacking: Confinement::read(&layout.unpack_note()),

@@ -16,6 +16,8 @@ use crate::host::disk::{Disk, random_name, read_limited};
 
 /// The sensor's program inside a version folder.
 pub const SENSOR_PROGRAM: &str = "bin/watchpost-sensor";
+/// An updater's program inside a version folder, if the release brings one.
+pub(super) const UPDATER_PROGRAM: &str = "bin/watchpost-updater";
 
 /// Why a version folder cannot be used or changed.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +109,8 @@ impl Versions {
     /// When a folder cannot be made or read.
     pub fn tidy(&self) -> Result<(), VersionError> {
         self.make_folders()?;
-        for folder in [self.layout.root().to_owned(), self.layout.versions(), self.layout.downloads()] {
+        let unfinished = [self.layout.versions(), self.layout.downloads(), self.layout.programs()];
+        for folder in unfinished.into_iter().chain([self.layout.root().to_owned()]) {
             self.disk.sweep(&folder).map_err(|source| VersionError::Io { path: folder, source })?;
         }
         Ok(())

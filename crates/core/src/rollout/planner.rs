@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::settle::{confirm, deadline, settle};
+use super::settle::{confirm, deadline, settle, updater_given_up};
 use super::standing::{Standing, ring_in};
 use super::{Event, Fleet, Ring, Rollout, RolloutState, Wake, What, restarts};
 use crate::id::SensorId;
@@ -81,7 +81,7 @@ impl Planner {
             if sensor.update.catch_up(&sensor.report, context.catalogue) {
                 wake.sensors.insert(*id);
             }
-            if let Some(settled) = settle(sensor, context) {
+            if let Some(settled) = settle(sensor, context).or_else(|| updater_given_up(sensor, context.now)) {
                 wake.sensors.insert(*id);
                 wake.events.extend(settled.events);
                 if let Some((version, ring)) = settled.failed {

@@ -69,6 +69,9 @@ pub struct Failure {
     pub version: Version,
     /// Whether the host had switched and went back.
     pub reverted: bool,
+    /// The sensor runs it; the updater that came with it did not prove itself.
+    #[serde(default)]
+    pub is_of_updater: bool,
     /// Why.
     pub reason: String,
     /// When.

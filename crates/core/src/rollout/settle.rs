@@ -89,6 +89,20 @@ pub(super) fn confirm(sensor: &mut Sensor) -> bool {
     proven
 }
 
+/// A sensor that was cleared for a release whose updater its host has given up: it goes on watching, and the release has
+/// failed on it, so that a bad updater spends the failure budget as a bad sensor does.
+pub(super) fn updater_given_up(sensor: &mut Sensor, now: Timestamp) -> Option<Settled> {
+    let refused = sensor.report.updater.refused.as_ref()?;
+    let (version, reason) = (refused.version, format!("its updater did not prove itself: {}", refused.reason));
+    let outcome = sensor.update.outcomes.get_mut(&version).filter(|outcome| outcome.cleared)?;
+    (outcome.cleared, outcome.at) = (false, now);
+    let ring = outcome.ring;
+    let what = What::Failed { reason: reason.clone() };
+    sensor.update.failures.insert(version, Failure { version, reverted: false, is_of_updater: true, reason, at: now });
+    let events = vec![Event { at: now, sensor: Some(sensor.id), version, what }];
+    Some(Settled { events, failed: Some((version, ring)) })
+}
+
 fn switched_at(sensor: &Sensor, flight: &Flight) -> Option<Timestamp> {
     match &sensor.report.update {
         UpdateProgress::AwaitingClearance { version, switched_at } if *version == flight.version => {
@@ -109,7 +123,8 @@ fn reported(sensor: &Sensor, flight: &Flight) -> Option<Failure> {
         UpdateProgress::Failed { version, reverted, reason, at }
             if *version == flight.version && sensor.report.generation >= flight.generation =>
         {
-            Some(Failure { version: *version, reverted: *reverted, reason: reason.clone(), at: *at })
+            let (reverted, reason) = (*reverted, reason.clone());
+            Some(Failure { version: *version, reverted, is_of_updater: false, reason, at: *at })
         }
         UpdateProgress::Failed { .. }
         | UpdateProgress::Idle
@@ -136,7 +151,7 @@ fn overdue(sensor: &Sensor, flight: &Flight, context: &Context<'_>) -> Option<Fa
             format!("it was not cleared within {} min of the switch", minutes(policy.rollout.clearance_deadline))
         }
     };
-    Some(Failure { version: flight.version, reverted: false, reason, at: context.now })
+    Some(Failure { version: flight.version, reverted: false, is_of_updater: false, reason, at: context.now })
 }
 
 fn cleared(sensor: &mut Sensor, flight: &Flight, now: Timestamp) {

@@ -104,3 +104,24 @@ fn a_sensor_whose_system_the_newest_release_does_not_name_gets_the_newest_that_d
     assert_eq!(fixture.sensor(0).update.flight.clone().unwrap().version, OLD);
     assert_eq!(fixture.sensor(1).update.desired.version, Some(OLD));
 }
+
+#[test]
+fn a_release_whose_updater_does_not_prove_itself_halts_although_every_sensor_watches() {
+    let mut fixture = Fixture::of(&[Some(OLD); 4]);
+    fixture.publish(NEW);
+    let _ = fixture.wake();
+    take(&mut fixture, 0);
+    let refused = crate::sync::RefusedUpdater { version: NEW, reason: "it was started 3 times".to_owned() };
+    fixture.sensor(0).report.updater.refused = Some(refused.clone());
+    assert!(fixture.words().contains(&"failed"));
+    assert_eq!(fixture.sensor(0).version(), Some(NEW), "it keeps watching with what it has");
+    let failure = fixture.sensor(0).update.failures.get(&NEW).cloned().unwrap();
+    assert!(failure.is_of_updater && !failure.reverted);
+    assert!(!fixture.words().contains(&"failed"), "it is counted once");
+    // A ring of four tolerates one failure (policy: the larger of 1 and 2 %).
+    let next = (1..4).find(|number| fixture.sensor(*number).update.flight.is_some()).unwrap();
+    take(&mut fixture, next);
+    fixture.sensor(next).report.updater.refused = Some(refused);
+    assert!(fixture.words().contains(&"halted"));
+    assert_eq!(fixture.state(NEW), "halted");
+}

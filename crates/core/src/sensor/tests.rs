@@ -87,7 +87,10 @@ fn fly(sensor: &mut Sensor) {
 }
 fn fail(sensor: &mut Sensor) {
     let reason = "it did not start".to_owned();
-    sensor.update.failures.insert(version(255), Failure { version: version(255), reverted: true, reason, at: START });
+    sensor.update.failures.insert(
+        version(255),
+        Failure { version: version(255), reverted: true, is_of_updater: false, reason, at: START },
+    );
 }
 fn pull_nothing(sensor: &mut Sensor) {
     sensor.last_config_pull = Some(START - Duration::from_secs(1801));

@@ -11,7 +11,9 @@ use watchpost_core::connection::{ConnectionCheck, Occasion, Verdict};
 use watchpost_core::facts::Measurements;
 use watchpost_core::id::SensorId;
 use watchpost_core::identity::{Pin, Role, Standing};
-use watchpost_core::sync::{AskedReply, Desired, DetectionProof, Report, ServiceState, TargetRef, UpdateProgress};
+use watchpost_core::sync::{
+    AskedReply, Desired, DetectionProof, RefusedUpdater, Report, ServiceState, TargetRef, UpdateProgress, UpdaterReport,
+};
 use watchpost_core::time::Timestamp;
 use watchpost_core::version::Version;
 
@@ -115,9 +117,15 @@ fn check_ins_of_every_step() {
     assert!(refused.unwrap_err().to_string().contains("serverKeys"));
     let failed = UpdateProgress::Failed { version, reverted: true, reason: "it did not get ready".into(), at: AT };
     check_report("sync_request_failed", &Report { update: failed, ..Report::default() });
-    let asking = Report { asked: Some(version), ..quiet };
+    let asking = Report { asked: Some(version), ..quiet.clone() };
     let bytes = SyncRequest::encode(&asking, &Measurements::default());
     assert_eq!(SyncRequest::from_bytes(&bytes).unwrap().report, asking);
+    let refused = RefusedUpdater { version, reason: "it was started\n3 times".into() };
+    let updater = UpdaterReport { version: Some(version), refused: Some(refused) };
+    let bytes = SyncRequest::encode(&Report { updater: updater.clone(), ..quiet }, &Measurements::default());
+    let refused = RefusedUpdater { version, reason: "it was started 3 times".into() };
+    let read = SyncRequest::from_bytes(&bytes).unwrap().report.updater;
+    assert_eq!(read, UpdaterReport { refused: Some(refused), ..updater }, "a line stays one");
 }
 
 #[test]

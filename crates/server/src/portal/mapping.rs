@@ -5,6 +5,7 @@ use watchpost_core::id::SensorId;
 use watchpost_core::release::ReleaseKind;
 use watchpost_core::rollout::{Event, What};
 use watchpost_core::sensor::{Sensor, SensorStatus};
+use watchpost_core::sync::UpdaterReport;
 use watchpost_core::time::Timestamp;
 use watchpost_store::{AuditRow, ReleaseRow as Release};
 
@@ -131,6 +132,15 @@ pub fn worst(rows: &[SensorRow], global: &[IssueRow]) -> &'static str {
     severities.max().map_or(Tone::Muted, |worst: Severity| words::of_severity(worst).tone).class()
 }
 
+/// Which updater runs on the host, and which one does not take its place.
+fn updater_in_words(updater: &UpdaterReport) -> String {
+    let runs = updater.version.map_or_else(|| "as installed".to_owned(), |version| version.to_string());
+    match &updater.refused {
+        Some(refused) => format!("{runs}; that of {} was given up: {}", refused.version, refused.reason),
+        None => runs,
+    }
+}
+
 /// What is known of one sensor.
 #[must_use]
 pub fn facts(row: &SensorRow, sensor: &Sensor, now: Timestamp) -> Vec<FactView> {
@@ -151,6 +161,7 @@ pub fn facts(row: &SensorRow, sensor: &Sensor, now: Timestamp) -> Vec<FactView> 
     let mut facts = vec![
         fact("Version", text(version(row.version))),
         fact("Should run", text(version(sensor.update.desired.version))),
+        fact("Updater", text(updater_in_words(&report.updater))),
         fact("Delayed update", text(if row.is_delayed { "Enabled" } else { "Disabled" }.to_owned())),
         fact("Last contact", time(row.last_contact)),
         fact("Configuration pulled", time(sensor.last_config_pull)),

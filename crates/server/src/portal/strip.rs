@@ -179,7 +179,10 @@ mod tests {
         all[0].update.outcomes.insert(version, outcome(true));
         all[1].update.outcomes.insert(version, outcome(false));
         let reason = "it did not start".to_owned();
-        all[1].update.failures.insert(version, Failure { version, reverted: true, reason, at: start });
+        all[1]
+            .update
+            .failures
+            .insert(version, Failure { version, reverted: true, is_of_updater: false, reason, at: start });
         all[2].update.flight = Some(Flight {
             version,
             from: "2.254.1.0".parse().unwrap(),

@@ -41,6 +41,8 @@ pub(super) enum Fault {
 pub(super) struct Plan {
     pub(super) desired: Desired,
     pub(super) fault: Fault,
+    /// Nobody is cleared meanwhile.
+    pub(super) withholds: bool,
     pub(super) reports: Vec<Report>,
     pub(super) downloads: u32,
     pub(super) enrolments: Vec<String>,
@@ -223,7 +225,7 @@ impl Plan {
         let detects = report.proof.as_ref().is_some_and(|proof| {
             Some(proof.version) == self.desired.version && proof.generation == self.desired.generation
         });
-        if waits && detects && !self.desired.cleared {
+        if waits && detects && !self.withholds && !self.desired.cleared {
             self.desired.cleared = true;
             self.desired.generation += 1;
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -22,9 +22,10 @@ use crate::identity::Keyring;
 use crate::setup::{KeySource, Setup, set_up};
 use crate::transport::{Client, Timeouts};
 use crate::updater::prepare::Order;
-use crate::updater::{Installation, Layout, Options, PrepareError, Preparer, Versions, run, status};
+use crate::updater::{Ended, Installation, Layout, Options, PrepareError, Preparer, Versions, run, status};
 
 mod ordered;
+mod successor;
 
 /// Rounds in which something may come true.
 const ROUNDS: u32 = 3000;
@@ -41,6 +42,9 @@ struct World {
     updater: Option<Runtime>,
     /// How far a round steps the clock.
     step: Duration,
+    /// The hash by which a launcher knows the updater that is started.
+    program: Option<String>,
+    ended: Arc<Mutex<Option<Ended>>>,
 }
 
 impl World {
@@ -50,8 +54,8 @@ impl World {
         let outside = Runtime::new().unwrap();
         let gateway = outside.block_on(Gateway::open(&folder.path().join("server"), &clock));
         let layout = Layout::new(&folder.path().join("host"));
-        let mut world =
-            Self { folder, clock, outside, gateway, layout, updater: None, step: Duration::from_millis(200) };
+        let (updater, step, program, ended) = (None, Duration::from_millis(200), None, Arc::default());
+        let mut world = Self { folder, clock, outside, gateway, layout, updater, step, program, ended };
         world.set_up();
         world
     }
@@ -90,9 +94,19 @@ impl World {
     fn start(&mut self) {
         let runtime = Runtime::new().unwrap();
         let root = self.layout.root().to_owned();
-        let options = Options { root, clock: self.clock.clone(), sensor_arguments: Vec::new(), guards: false };
-        runtime.spawn(async move { run(options).await.unwrap() });
+        let (clock, program, ended) = (self.clock.clone(), self.program.clone(), self.ended.clone());
+        *ended.lock().unwrap() = None;
+        let options = Options { root, clock, sensor_arguments: Vec::new(), guards: false, program };
+        runtime.spawn(async move {
+            let how = run(options).await.unwrap();
+            *ended.lock().unwrap() = Some(how);
+        });
         self.updater = Some(runtime);
+    }
+
+    /// How the updater has ended, if it has.
+    fn ended(&self) -> Option<Ended> {
+        *self.ended.lock().unwrap()
     }
 
     /// `kill -9` of the updater: everything it had in memory is gone, the sensor lives on.
@@ -333,6 +347,7 @@ fn a_second_updater_is_refused() {
         clock: world.clock.clone(),
         sensor_arguments: Vec::new(),
         guards: false,
+        program: None,
     };
     let refused = world.outside.block_on(run(options)).unwrap_err();
     assert!(refused.to_string().contains("another updater"), "{refused}");

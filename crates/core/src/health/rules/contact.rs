@@ -58,7 +58,11 @@ fn update(outlook: &mut Outlook<'_>) {
     }
     let failed = sensor.update.standing_failure(context);
     if let Some(failed) = failed {
-        let went = if failed.reverted { "the host went back" } else { "the host stayed on its version" };
+        let went = match (failed.is_of_updater, failed.reverted) {
+            (true, _) => "the host keeps the updater that it had",
+            (false, true) => "the host went back",
+            (false, false) => "the host stayed on its version",
+        };
         let seen = Seen::new(&format!("the update to {} failed and {went}: {}", failed.version, failed.reason));
         let kind = match (sensor.kind.is_network(), failed.reverted) {
             (false, _) => IssueType::SensorOutdated,

@@ -308,7 +308,7 @@ fn packet_drivers_and_endpoints_say_which_and_how() {
 
 #[test]
 fn updates_of_network_sensors_have_messages_of_their_own() {
-    let failure = |reverted| Failure { version: V2, reverted, reason: "x".to_owned(), at: START };
+    let failure = |reverted| Failure { version: V2, reverted, is_of_updater: false, reason: "x".to_owned(), at: START };
     for (kind, reverted, word) in [
         (DC, true, "sensorOutdated"),
         (DC, false, "sensorOutdated"),

@@ -1,0 +1,40 @@
+//! When the session ends so that another updater takes its place. The sensor goes on meanwhile.
+
+use watchpost_core::succession::Standing;
+use watchpost_core::sync::{Desired, ServiceState};
+use watchpost_core::updater::Phase;
+
+use super::Session;
+use crate::updater::error::DriverError;
+
+impl Session {
+    /// Whether the sensor runs and is watched over.
+    pub(super) fn is_watching(&self) -> bool {
+        self.driver.machine().report().service == ServiceState::Running
+    }
+
+    /// After an answer: ends this session if the release that is committed brings another updater and nothing else is
+    /// under way.
+    ///
+    /// # Errors
+    /// When the record of updaters cannot be made durable.
+    pub(super) fn hand_over_if_due(&mut self, desired: &Desired) -> Result<(), DriverError> {
+        let record = self.driver.machine().record();
+        let (phase, Some(committed)) = (record.phase.clone(), record.committed) else { return Ok(()) };
+        let folder = self.driver.folder(committed);
+        let wanted = self.successor.wanted(committed, &folder);
+        let is_wanted = |version| version == committed.version;
+        let standing = Standing {
+            is_of_committed: wanted.is_some(),
+            is_idle: phase == Phase::Committed && self.rotation.is_some() && self.driver.is_idle(),
+            sensor_runs: self.is_watching() && self.driver.machine().running() == Some(committed),
+            is_answered: desired.version.is_none_or(is_wanted),
+        };
+        if let Some(program) = wanted
+            && standing.allows()
+        {
+            self.hands_over = self.successor.hand_over(program, &folder)?;
+        }
+        Ok(())
+    }
+}
