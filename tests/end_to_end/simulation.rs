@@ -1,8 +1,8 @@
 //! The short form of `cargo xtask scenario simulation`.
 
-/// Stories, and the sensors of each. The long form has 200.
+/// Stories, and the sensors of each. The long form has 500 stories.
 const SEEDS: u64 = 60;
-const SENSORS: usize = 20;
+const SENSORS: usize = 200;
 
 #[test]
 fn no_rule_of_a_rollout_is_broken_in_two_weeks_of_faults() {

@@ -117,6 +117,10 @@ pub struct SensorStatus {
     pub version: Version,
     /// Its process id.
     pub pid: u32,
+    /// Drawn anew at every start, so that a process with the same id is not taken for this one after a power cut; 0: an
+    /// older sensor, which draws none.
+    #[serde(default)]
+    pub run: u64,
     /// Whether the rules are loaded and the audit log is being followed.
     pub ready: bool,
     /// How many rules the engine has loaded.
@@ -154,6 +158,7 @@ impl SensorStatus {
         Self {
             version,
             pid,
+            run: 0,
             ready: false,
             rules_loaded: 0,
             rules_failed: 0,

@@ -137,6 +137,7 @@ async fn it_detects_proves_and_survives_being_killed() {
     let mut link = host.watch().await;
     assert_eq!(link.pid(), host.child.as_ref().map(Child::id));
     let status = until(&mut link, |status| status.ready && status.alert_count == 1).await;
+    let first = status.run;
     assert_eq!((status.rules_loaded, status.rules_failed, status.proof), (15, 0, None));
 
     link.ask(&Ask::Prove { generation: 41 }).await.unwrap();
@@ -153,6 +154,7 @@ async fn it_detects_proves_and_survives_being_killed() {
     let mut link = host.watch().await;
     let status = until(&mut link, |status| status.alert_count == 3).await;
     assert_eq!((status.proof, host.alerts()), (None, 3), "a proof is of one run");
+    assert_ne!(status.run, first, "each has a number of its own");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use watchpost_core::content::{
 };
 use watchpost_core::facts::{EngineKind, EngineState};
 use watchpost_core::id::SensorId;
-use watchpost_core::identity::{Machine, Pin, Pins, Slots, Step};
+use watchpost_core::identity::{Machine, Pin, Pins, Role, Slots, Step};
 use watchpost_core::policy::{CertificatePolicy, RulesPolicy};
 use watchpost_core::rehearsal::SimulatedHost;
 use watchpost_core::restart::RestartNeed;
@@ -54,7 +54,7 @@ pub struct Member<'a> {
     pub off_until: Option<Timestamp>,
     /// Until when it cannot reach the control plane.
     pub cut_off_until: Option<Timestamp>,
-    /// Its next check-in.
+    /// Its next check-in; of a quiet one, the next that changes anything.
     pub next: Timestamp,
     /// When it is woken beside that.
     pub acts_at: Option<Timestamp>,
@@ -136,7 +136,16 @@ impl Member<'_> {
             && self.off_until.is_none()
             && self.host.is_settled_on(generation)
             && self.rules.is_settled()
-            && !self.identity.is_under_way()
+    }
+
+    /// Whether no check-in changes anything about its certificates until the one before has had its time.
+    #[must_use]
+    pub fn certificates_rest(&self, server: &Pins, renew: bool) -> bool {
+        let standing = server.standing(renew && server.are_settled());
+        let is_proposed = standing.pins.iter().any(|(_, role)| *role == Role::Pending);
+        let active = server.active();
+        let is_active = self.identity.presents() == active;
+        is_active && !is_proposed && self.identity.clone().told(active, &standing) == Step::Rest
     }
 
     /// Looks after its certificates at a check-in, as the updater does; each message may get lost.
@@ -221,6 +230,8 @@ pub struct Rules {
     record: Option<RulesRecord>,
     folders: BTreeSet<RulesSet>,
     loaded: Option<RulesSet>,
+    /// How often the sensor was started.
+    runs: u64,
     fetching: Option<(Timestamp, RulesSet)>,
     loading: Option<(Timestamp, Option<RulesSet>)>,
     /// Builds that these engines refuse.
@@ -233,7 +244,8 @@ impl Rules {
     pub fn new(now: Timestamp) -> Self {
         let (machine, _) = recover_rules(None, &BTreeSet::new(), RulesPolicy::default(), now);
         let (folders, broken) = (BTreeSet::new(), BTreeSet::new());
-        let mut rules = Self { machine, record: None, folders, loaded: None, fetching: None, loading: None, broken };
+        let (record, loaded, runs, fetching, loading) = (None, None, 0, None, None);
+        let mut rules = Self { machine, record, folders, loaded, runs, fetching, loading, broken };
         rules.restart(now);
         rules
     }
@@ -243,6 +255,7 @@ impl Rules {
         let (machine, commands) = recover_rules(self.record.clone(), &whole, RulesPolicy::default(), now);
         self.machine = machine;
         (self.fetching, self.loading) = (None, None);
+        self.runs += 1;
         self.loaded = self.record.as_ref().and_then(|record| record.in_effect.clone());
         let mut events = VecDeque::new();
         self.carry_out(commands, now, &mut events);
@@ -285,6 +298,7 @@ impl Rules {
         let loaded = RELEASE_RULES + build.map_or(0, |_| PACKAGE_RULES) - failed;
         let reading = EngineReading { state: EngineState::Running, loaded, failed, superseded: 0, complaint: None };
         RulesView {
+            run: self.runs,
             build,
             loading: self.loading.as_ref().and_then(|(_, set)| set.as_ref().map(|set| set.build)),
             engines: BTreeMap::from([(EngineKind::Sigma, reading)]),

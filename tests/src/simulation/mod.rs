@@ -9,6 +9,7 @@ pub mod watch;
 pub mod world;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,9 +23,10 @@ const THREE_CHECK_INS: Duration = Duration::from_secs(300 + 3 * 66);
 /// Seeds between two lines of progress.
 const ROUND: u64 = 20;
 
-/// What one story came to.
+/// What stories came to.
 #[derive(Default)]
 struct Totals {
+    seeds: u64,
     looks: u64,
     started: u64,
     cleared: u64,
@@ -33,24 +35,74 @@ struct Totals {
     skipped: BTreeMap<String, u64>,
 }
 
+impl Totals {
+    fn add(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.looks += other.looks;
+        self.started += other.started;
+        self.cleared += other.cleared;
+        self.failed += other.failed;
+        self.halted += other.halted;
+        for (reason, count) in other.skipped {
+            *self.skipped.entry(reason).or_default() += count;
+        }
+    }
+}
+
+/// The stories that are still to be played, for as many threads as there are processors.
+struct Stack {
+    sensors: usize,
+    next: AtomicU64,
+    end: u64,
+    played: AtomicU64,
+    is_broken: AtomicBool,
+}
+
+impl Stack {
+    /// Plays one story after the other until none is left, or one is broken.
+    fn work(&self) -> anyhow::Result<Totals> {
+        let mut totals = Totals::default();
+        while !self.is_broken.load(Ordering::Relaxed) {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.end {
+                break;
+            }
+            let played = play(self.sensors, seed, &mut totals);
+            self.is_broken.fetch_or(played.is_err(), Ordering::Relaxed);
+            let sensors = self.sensors;
+            played.with_context(|| {
+                format!(
+                    "seed {seed} with {sensors} sensors, commit {}; again: cargo xtask scenario simulation --sensors {sensors} \
+                     --seed {seed} --seeds 1",
+                    commit()
+                )
+            })?;
+            let played = self.played.fetch_add(1, Ordering::Relaxed) + 1;
+            if played.is_multiple_of(ROUND) {
+                eprintln!("simulation: {played} seeds");
+            }
+        }
+        Ok(totals)
+    }
+}
+
 /// Plays `seeds` stories from the seed `first` on, each with so many sensors.
 ///
 /// # Errors
-/// At the first story in which something does not hold: says its seed, and how to play it again.
+/// At a story in which something does not hold: says its seed, and how to play it again.
 pub fn campaign(sensors: usize, first: u64, seeds: u64) -> anyhow::Result<Value> {
+    let (next, end) = (AtomicU64::new(first), first.saturating_add(seeds));
+    let stack = Stack { sensors, next, end, played: AtomicU64::new(0), is_broken: AtomicBool::new(false) };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut totals = Totals::default();
-    for seed in first..first + seeds {
-        play(sensors, seed, &mut totals).with_context(|| {
-            format!(
-                "seed {seed} with {sensors} sensors, commit {}; again: cargo xtask scenario simulation --sensors {sensors} \
-                 --seed {seed} --seeds 1",
-                commit()
-            )
-        })?;
-        if (seed - first) % ROUND == ROUND - 1 {
-            eprintln!("simulation: {} of {seeds} seeds, {} sensors started", seed - first + 1, totals.started);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| stack.work())).collect();
+        for worker in workers {
+            totals.add(worker.join().map_err(|_| anyhow::anyhow!("a thread broke off; its words stand above"))??);
         }
-    }
+        anyhow::Ok(())
+    })?;
+    anyhow::ensure!(totals.seeds == seeds, "{} of {seeds} seeds were played", totals.seeds);
     Ok(json!({
         "scenario": "simulation",
         "commit": commit(),
@@ -96,15 +148,16 @@ fn play(sensors: usize, seed: u64, totals: &mut Totals) -> anyhow::Result<()> {
     world.play_until(story.end)?;
     world.watch.nothing_hangs(&world.plane, world.now)?;
     world.watch.has_converged(&world.plane, &world.members, world.now)?;
-    let watch = &world.watch;
-    totals.looks += watch.looks;
-    totals.started += watch.started;
-    totals.cleared += watch.cleared;
-    totals.failed += watch.failed;
-    totals.halted += watch.halted;
-    for (reason, count) in &watch.skipped {
-        *totals.skipped.entry(reason.clone()).or_default() += count;
-    }
+    let watch = world.watch;
+    totals.add(Totals {
+        seeds: 1,
+        looks: watch.looks,
+        started: watch.started,
+        cleared: watch.cleared,
+        failed: watch.failed,
+        halted: watch.halted,
+        skipped: watch.skipped,
+    });
     Ok(())
 }
 

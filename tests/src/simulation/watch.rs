@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use watchpost_core::id::SensorId;
 use watchpost_core::policy::Policy;
-use watchpost_core::rollout::{Fleet, Ring, RolloutState, Wake, What};
+use watchpost_core::rollout::{Fleet, Ring, RolloutState, UpdateRecord, Wake, What};
 use watchpost_core::sensor::{Context, Sensor, is_watching};
 use watchpost_core::sync::UpdateProgress;
 use watchpost_core::time::Timestamp;
@@ -60,9 +60,11 @@ impl Watch {
     pub fn before(&self, fleet: &Fleet, away: &BTreeSet<SensorId>, context: &Context<'_>) -> Before {
         let mut before = Before { watching: BTreeMap::new(), watched: BTreeSet::new() };
         // A sensor in flight at this instant may be settled within the look, and watches then.
+        let lands =
+            |sensor: &Sensor| is_watching(&Sensor { update: UpdateRecord::default(), ..sensor.clone() }, context);
         let watches = |sensor: &Sensor| {
-            let landed = Sensor { update: Default::default(), ..sensor.clone() };
-            is_watching(&landed, context) && !away.contains(&sensor.id)
+            let is_flying = sensor.update.flight.is_some();
+            !away.contains(&sensor.id) && if is_flying { lands(sensor) } else { is_watching(sensor, context) }
         };
         let covered = &context.policy.rollout.coverage;
         for sensor in fleet.values() {

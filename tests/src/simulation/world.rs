@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use watchpost_core::catalogue::{Catalogue, Release};
-use watchpost_core::content::{RulePackage, RulePlaces, RulesBoard, rules_file_name};
+use watchpost_core::content::{DesiredRules, RulePackage, RulePlaces, RulesBoard, rules_file_name};
 use watchpost_core::id::{SensorId, WorkspaceId};
 use watchpost_core::identity::Pins;
 use watchpost_core::policy::Policy;
@@ -183,14 +183,14 @@ impl<'a> World<'a> {
 
     /// What quiet hosts have said meanwhile: that they are there.
     fn fill_in_contacts(&mut self) {
-        if !self.is_up {
-            return;
-        }
-        for member in self.members.iter().filter(|member| member.is_quiet) {
-            if let Some(sensor) = self.plane.fleet.get_mut(&member.id) {
-                sensor.last_contact = Some(self.now);
-                sensor.last_config_pull = Some(self.now);
-            }
+        (0..self.members.len()).for_each(|number| self.fill_in_contact(number));
+    }
+
+    fn fill_in_contact(&mut self, number: usize) {
+        let member = &self.members[number];
+        if let Some(sensor) = self.plane.fleet.get_mut(&member.id).filter(|_| self.is_up && member.is_quiet) {
+            sensor.last_contact = Some(self.now);
+            sensor.last_config_pull = Some(self.now);
         }
     }
 
@@ -220,7 +220,7 @@ impl<'a> World<'a> {
         // Somebody may load other rules than it has.
         for (number, member) in self.members.iter().enumerate().filter(|(_, member)| member.is_quiet) {
             let sensor = &self.plane.fleet[&member.id];
-            if self.desired(sensor).rules.map(|rules| rules.build) != sensor.report.rules.build {
+            if self.rules_of(sensor).map(|rules| rules.build) != sensor.report.rules.build {
                 roused.insert(number);
             }
         }
@@ -238,11 +238,9 @@ impl<'a> World<'a> {
         }
     }
 
-    fn desired(&self, sensor: &Sensor) -> Desired {
+    fn rules_of(&self, sensor: &Sensor) -> Option<DesiredRules> {
         let may_load = self.places.may_load(sensor, &self.policy.rollout.coverage);
-        let size = self.plane.fleet.len();
-        let rules = if may_load { self.board.desired(sensor, size) } else { self.board.as_it_is(sensor) };
-        Desired { rules, ..sensor.update.desired.clone() }
+        if may_load { self.board.desired(sensor, self.plane.fleet.len()) } else { self.board.as_it_is(sensor) }
     }
 
     fn wake_host(&mut self, number: usize) {
@@ -267,13 +265,15 @@ impl<'a> World<'a> {
     }
 
     fn check_in(&mut self, number: usize, at: Timestamp) -> anyhow::Result<()> {
-        if self.members[number].next != at || self.members[number].is_quiet {
+        if self.members[number].next != at {
             return Ok(());
         }
+        self.fill_in_contact(number);
         self.wake_host(number);
         let (now, is_stormy) = (self.now, self.is_stormy());
         let jitter = self.chance.below(12);
         let member = &mut self.members[number];
+        member.is_quiet = false;
         member.next = now + self.policy.contact.check_in + Duration::from_secs(jitter) - Duration::from_secs(6);
         self.queue.push(Reverse((member.next, Due::CheckIn(number))));
         if !self.is_up || !member.talks(now) || (is_stormy && once_in(&mut self.chance, LOST)) {
@@ -316,7 +316,8 @@ impl<'a> World<'a> {
 
     fn answer(&mut self, number: usize, id: SensorId) {
         let (now, is_stormy) = (self.now, self.is_stormy());
-        let desired = self.desired(&self.plane.fleet[&id]);
+        let sensor = &self.plane.fleet[&id];
+        let desired = Desired { rules: self.rules_of(sensor), ..sensor.update.desired.clone() };
         let generation = desired.generation;
         let is_lost = is_stormy && once_in(&mut self.chance, LOST);
         let is_late = is_stormy && once_in(&mut self.chance, LATE);
@@ -329,18 +330,35 @@ impl<'a> World<'a> {
             member.answered(desired, now);
             self.wake_host(number);
         }
-        let member = &mut self.members[number];
-        let sensor = &self.plane.fleet[&id];
-        let is_told = sensor.report == member.report(now) && self.plane.pins[&id].are_settled();
-        let loads = sensor.report.rules.build == member.report(now).rules.build;
-        member.is_quiet = is_told && loads && member.is_settled(generation) && sensor.update.flight.is_none();
+        if self.is_settled(number, id, generation) {
+            let (member, pins) = (&mut self.members[number], &self.plane.pins[&id]);
+            member.is_quiet = true;
+            let goes_at = pins.first_used_at() + self.policy.certificate.previous_kept;
+            // The certificate before goes at a check-in, and at no other moment.
+            member.next = if pins.are_settled() { self.story.end + Duration::from_secs(1) } else { goes_at };
+            self.queue.push(Reverse((member.next, Due::CheckIn(number))));
+        }
         self.expect(number);
+    }
+
+    /// Whether nothing is under way with a host, so that its check-ins change nothing.
+    fn is_settled(&self, number: usize, id: SensorId, generation: u64) -> bool {
+        let (member, sensor, pins) = (&self.members[number], &self.plane.fleet[&id], &self.plane.pins[&id]);
+        let policy = &self.policy.certificate;
+        let renew = pins.should_renew(id, sensor.certificate.ordered_at, self.now, policy);
+        let is_over = !pins.are_settled() && pins.first_used_at() + policy.previous_kept <= self.now;
+        sensor.update.flight.is_none()
+            && member.is_settled(generation)
+            && member.certificates_rest(pins, renew)
+            && !is_over
+            && sensor.report == member.report(self.now)
     }
 
     fn perform(&mut self, number: usize) {
         let Some((_, deed)) = self.story.deeds.get(number) else { return };
-        let now = self.now;
-        match deed.clone() {
+        let (now, deed) = (self.now, deed.clone());
+        self.fill_in_contacts();
+        match deed {
             Deed::Stop => self.is_up = false,
             Deed::Start => self.start_plane(),
             Deed::BackUp => self.backup = Some(self.plane.clone()),

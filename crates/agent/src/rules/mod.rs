@@ -124,11 +124,12 @@ impl<F: Fetch> Rules<F> {
             return Ok(Vec::new());
         }
         let engines = status.facts.engines.iter().map(|(kind, facts)| (*kind, EngineReading::from(facts))).collect();
-        let RulesReport { build, loading, failed, .. } = status.rules.clone();
-        self.take(RulesEvent::Heard(RulesView { build, loading, refused: failed, engines, baseline }), now)
+        let RulesReport { build, loading, failed: refused, .. } = status.rules.clone();
+        let view = RulesView { run: status.run, build, loading, refused, engines, baseline };
+        self.take(RulesEvent::Heard(view), now)
     }
 
-    /// The sensor process is gone, or the connection to it was made anew.
+    /// The sensor process is gone.
     ///
     /// # Errors
     /// As [`Self::desired`].

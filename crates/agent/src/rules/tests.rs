@@ -213,6 +213,23 @@ async fn a_sensor_that_names_no_engine_is_asked_nothing() {
 }
 
 #[tokio::test]
+async fn three_sensors_that_end_over_a_package_make_it_bad_and_any_number_of_updaters_does_not() {
+    let host = Host::new();
+    let (mut rules, mut results) = host.open(&Disk::default()).unwrap();
+    let says = |run| SensorStatus { run, ..host.status() };
+    rules.heard(&says(7), BASELINE, START).unwrap();
+    rules.desired(Some(host.order(1)), START, START).unwrap();
+    let event = results.recv().await.unwrap();
+    assert_eq!(rules.fetched(event, START).unwrap().len(), 1);
+    for (run, asks) in [(7, 1), (7, 1), (7, 1), (7, 1), (8, 1), (8, 1), (9, 1), (10, 0)] {
+        // No updater lives to see its sensor end: only the run of the next one tells.
+        let (mut next, _) = host.open(&Disk::default()).unwrap();
+        assert_eq!(next.heard(&says(run), BASELINE, START).unwrap().len(), asks, "run {run}");
+        assert_eq!(next.report().bad.is_empty(), asks == 1, "run {run}");
+    }
+}
+
+#[tokio::test]
 async fn a_power_cut_anywhere_ends_with_the_package_that_is_wanted() {
     for missing in [0, 1] {
         let mut cut = 0;

@@ -152,6 +152,7 @@ async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<
     let package = committed.as_ref().map(|committed| committed.folder.as_path());
     report_rules(sigma.rules(), &release);
     let status = SensorStatus {
+        run: draw_run(),
         rules_loaded: sigma.rules().loaded,
         rules_failed: sigma.rules().failed,
         rules_sha256: sigma.rules().sha256.clone(),
@@ -275,6 +276,14 @@ impl Parts {
         let _ = std::fs::remove_file(local::socket_path(&settings.root));
         Ok(())
     }
+}
+
+/// A number that no other run of a sensor on this host is likely to have had.
+fn draw_run() -> u64 {
+    let mut bytes = [0; 8];
+    // Without chance it is that of a sensor that draws none: its end is counted when the updater sees it.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 /// Takes the lock that the sensor holds for its life, and writes its process id there for people.

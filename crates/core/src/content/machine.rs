@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::under_way::{Asked, Errand, Postponed, Stage, doubled};
 use super::{
     DesiredRules, RulesFailure, RulesPromise, RulesRecord, RulesReport, RulesSet, RulesTrial, RulesView, Verdict,
     judge_load,
 };
-use crate::facts::EngineKind;
 use crate::policy::RulesPolicy;
 use crate::time::Timestamp;
 
@@ -66,53 +66,6 @@ pub enum RulesCommand {
         /// What stays.
         keep: Vec<RulesSet>,
     },
-}
-
-/// A package that is to be had.
-#[derive(Clone, Debug, PartialEq)]
-struct Errand {
-    order: DesiredRules,
-    /// When this round of attempts began.
-    began: Timestamp,
-    attempts: u32,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// On its way.
-    Running,
-    /// Tried again then, within this round.
-    Again(Timestamp),
-    /// Given up and told; a new round begins then.
-    Rests(Timestamp),
-}
-
-/// What the sensor was asked last.
-#[derive(Clone, Debug, PartialEq)]
-struct Asked {
-    build: Option<Timestamp>,
-    /// The first time; the deadline runs from here.
-    at: Timestamp,
-    /// The last time.
-    last: Timestamp,
-    times: u32,
-    /// The engines that ran then.
-    before: BTreeSet<EngineKind>,
-}
-
-/// A package whose load ended without a verdict: nothing is known against it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Postponed {
-    build: Timestamp,
-    push: u32,
-    rounds: u32,
-    until: Timestamp,
-}
-
-/// A pause that doubles with every time.
-fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1).min(16))).min(longest)
 }
 
 /// Rule packages on one host.
@@ -213,14 +166,32 @@ impl RulesMachine {
             RulesEvent::FetchFailed { build, reason, retryable } => {
                 self.fetch_failed(build, &reason, retryable, now, &mut due);
             }
-            RulesEvent::Heard(view) => self.view = Some(view),
-            RulesEvent::SensorGone => (self.view, self.asked) = (None, None),
+            RulesEvent::Heard(view) => self.heard(view, &mut due),
+            RulesEvent::SensorGone => self.sensor_ended(&mut due),
             RulesEvent::Tick => {}
         }
         self.follow_desired(now, &mut due);
         self.run_errand(now, &mut due);
         self.reconcile(now, &mut due);
         due
+    }
+
+    /// The process that was asked may have ended together with the updater: another one that answers tells.
+    fn heard(&mut self, view: RulesView, due: &mut Vec<RulesCommand>) {
+        let handed = self.record.trial.as_ref().and_then(|trial| trial.handed_to);
+        if handed.is_some_and(|run| run != view.run) {
+            self.sensor_ended(due);
+        }
+        self.view = Some(view);
+    }
+
+    /// Only this counts against a package on trial; how often the updater ended meanwhile does not.
+    fn sensor_ended(&mut self, due: &mut Vec<RulesCommand>) {
+        (self.view, self.asked) = (None, None);
+        if let Some(trial) = self.record.trial.as_mut().filter(|trial| trial.handed_to.is_some()) {
+            (trial.handed_to, trial.ended) = (None, trial.ended.saturating_add(1));
+            self.persist(due);
+        }
     }
 
     fn persist(&self, due: &mut Vec<RulesCommand>) {
@@ -356,7 +327,7 @@ impl RulesMachine {
         else {
             return;
         };
-        self.record.trial = Some(RulesTrial { set, promise, push: errand.order.push, loads: 0 });
+        self.record.trial = Some(RulesTrial { set, promise, push: errand.order.push, handed_to: None, ended: 0 });
         self.asked = None;
         self.persist(due);
     }
@@ -413,22 +384,21 @@ impl RulesMachine {
         }
         let (build, before) = (set.as_ref().map(|set| set.build), view.running());
         self.asked = Some(Asked { build, at: now, last: now, times: 1, before });
-        if build.is_some() && view.loading == build {
-            // An updater that ended meanwhile asked for it. The sensor lives: this is no load that it ended in.
-            return;
-        }
-        if let Some(trial) = &mut self.record.trial {
-            trial.loads = trial.loads.saturating_add(1);
+        if let Some(trial) = self.record.trial.as_mut().filter(|trial| trial.handed_to != Some(view.run)) {
+            trial.handed_to = Some(view.run);
             self.persist(due);
         }
-        due.push(RulesCommand::Load(set));
+        // If it is loading it, an updater that ended meanwhile asked for it.
+        if build.is_none() || view.loading != build {
+            due.push(RulesCommand::Load(set));
+        }
     }
 
     fn judge_trial(&mut self, view: &RulesView, now: Timestamp, due: &mut Vec<RulesCommand>) {
         let Some(trial) = self.record.trial.clone() else { return };
         let Some(asked) = self.asked.clone() else {
-            if trial.loads >= self.policy.load_attempts {
-                let why = format!("the sensor ended {} times while it loaded this package", trial.loads);
+            if trial.ended >= self.policy.load_attempts {
+                let why = format!("the sensor ended {} times while it loaded this package", trial.ended);
                 self.put_back(&trial, why, now, due);
             }
             return;

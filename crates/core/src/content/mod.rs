@@ -15,6 +15,7 @@ mod property;
 mod record;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod verdict;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 //! Whatever happens, in whatever order: the engines end with a set that does what it promises, and the record says which.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -24,6 +25,8 @@ enum Behaviour {
     Refused,
     /// The sensor ends while it loads it.
     Kills,
+    /// The host goes down each time, so that the updater never hears of the sensor's end.
+    CutsPower,
     /// It never gets loaded.
     Hangs,
     /// The sensor is busy each time and says nothing.
@@ -62,6 +65,8 @@ struct Host {
     floor: Option<Timestamp>,
     machine: RulesMachine,
     sensor: Option<RulesView>,
+    /// How often the sensor was started.
+    runs: u64,
     wanted: Option<DesiredRules>,
     dies_after: Option<usize>,
     /// What was heard while commands were carried out: it comes after them.
@@ -85,6 +90,7 @@ impl Host {
             floor,
             machine,
             sensor: None,
+            runs: 0,
             wanted: None,
             dies_after: None,
             heard: VecDeque::new(),
@@ -96,9 +102,10 @@ impl Host {
         host
     }
 
-    fn view(build: Option<Timestamp>, loaded: u32, failed: u32) -> RulesView {
+    fn view(&self, build: Option<Timestamp>, loaded: u32, failed: u32) -> RulesView {
         let reading = EngineReading { state: EngineState::Running, loaded, failed, superseded: 0, complaint: None };
         RulesView {
+            run: self.runs,
             build,
             engines: BTreeMap::from([(EngineKind::Sigma, reading)]),
             baseline: Baseline { sigma: RELEASE_RULES, suricata: 0 },
@@ -117,17 +124,24 @@ impl Host {
     }
 
     fn start_sensor(&mut self) {
+        self.runs += 1;
         let build = self.pointer.as_ref().map(|set| set.build);
         self.sensor = Some(self.loaded(build));
         self.tell_sensor();
     }
 
+    fn cut_power(&mut self) {
+        self.sensor = None;
+        self.restart_updater();
+        self.start_sensor();
+    }
+
     fn loaded(&self, build: Option<Timestamp>) -> RulesView {
-        let Some(build) = build else { return Self::view(None, RELEASE_RULES, 0) };
+        let Some(build) = build else { return self.view(None, RELEASE_RULES, 0) };
         match self.behaviours.get(&build) {
-            Some(Behaviour::Lies) => Self::view(Some(build), RELEASE_RULES + 1, 0),
-            Some(Behaviour::Broken) => Self::view(Some(build), RELEASE_RULES + 2, 1),
-            _ => Self::view(Some(build), RELEASE_RULES + 2, 0),
+            Some(Behaviour::Lies) => self.view(Some(build), RELEASE_RULES + 1, 0),
+            Some(Behaviour::Broken) => self.view(Some(build), RELEASE_RULES + 2, 1),
+            _ => self.view(Some(build), RELEASE_RULES + 2, 0),
         }
     }
 
@@ -166,7 +180,11 @@ impl Host {
                     assert_eq!(set, durable.in_effect, "the pointer says what is not durable");
                     self.pointer = set;
                 }
-                RulesCommand::Load(set) => self.load(set),
+                RulesCommand::Load(set) => {
+                    if self.load(set).is_break() {
+                        return;
+                    }
+                }
                 RulesCommand::RaiseFloor(set) => self.floor = self.floor.max(Some(set.build)),
                 RulesCommand::CollectGarbage { keep } => {
                     let durable = self.durable.clone().unwrap_or_default();
@@ -188,7 +206,8 @@ impl Host {
         self.event(RulesEvent::Fetched { set, promise: RulesPromise { sigma: 2, suricata: 0 } });
     }
 
-    fn load(&mut self, set: Option<RulesSet>) {
+    /// Whether there is anybody left to go on.
+    fn load(&mut self, set: Option<RulesSet>) -> ControlFlow<()> {
         let durable = self.durable.clone().unwrap_or_default();
         assert_eq!(set.as_ref(), durable.wanted(), "the sensor was asked for what is not durable");
         assert!(set.as_ref().is_none_or(|set| self.folders.contains(set)), "its folder is not there");
@@ -203,7 +222,12 @@ impl Host {
             Some(Behaviour::Kills) => {
                 self.sensor = None;
                 self.event(RulesEvent::SensorGone);
-                return self.start_sensor();
+                self.start_sensor();
+                return ControlFlow::Continue(());
+            }
+            Some(Behaviour::CutsPower) => {
+                self.cut_power();
+                return ControlFlow::Break(());
             }
             Some(Behaviour::Hangs) => self.sensor = Some(RulesView { loading: build, ..view }),
             Some(Behaviour::Refused) => {
@@ -216,6 +240,7 @@ impl Host {
             }
         }
         self.tell_sensor();
+        ControlFlow::Continue(())
     }
 
     fn check_in(&mut self) {
@@ -240,6 +265,7 @@ enum Step {
     Want(u8),
     KillSensor,
     KillUpdater,
+    CutPower,
     KillUpdaterAfter(usize),
     LoseFolder(u8),
 }
@@ -250,7 +276,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::CheckIn),
         3 => (0u8..4).prop_map(Step::Want),
         1 => Just(Step::KillSensor),
-        1 => Just(Step::KillUpdater),
+        2 => Just(Step::KillUpdater),
+        1 => Just(Step::CutPower),
         4 => (0usize..7).prop_map(Step::KillUpdaterAfter),
         1 => (1u8..4).prop_map(Step::LoseFolder),
     ]
@@ -263,6 +290,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         1 => Just(Behaviour::Broken),
         1 => Just(Behaviour::Refused),
         1 => Just(Behaviour::Kills),
+        1 => Just(Behaviour::CutsPower),
         1 => Just(Behaviour::Hangs),
         1 => Just(Behaviour::NeverNow),
         1 => Just(Behaviour::Later),
@@ -281,6 +309,7 @@ fn take(host: &mut Host, step: Step) {
             host.event(RulesEvent::SensorGone);
             host.start_sensor();
         }
+        Step::CutPower => host.cut_power(),
         Step::KillUpdater => host.restart_updater(),
         Step::KillUpdaterAfter(commands) => host.dies_after = Some(commands),
         Step::LoseFolder(number) => {
@@ -300,7 +329,8 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..50),
     ) {
         let mut host = Host::new(&behaviours);
-        let is_calm = !steps.iter().any(|step| matches!(step, Step::KillSensor | Step::KillUpdaterAfter(_)));
+        // The sensor ends of itself alone, so that every such end says something; the updater may end at any time.
+        let is_calm = !steps.iter().any(|step| matches!(step, Step::KillSensor | Step::CutPower));
         for step in steps {
             take(&mut host, step);
         }

@@ -53,9 +53,12 @@ pub struct RulesTrial {
     /// The push that ordered it.
     #[serde(default)]
     pub push: u32,
-    /// How often it was handed to a sensor process.
+    /// The run of the sensor that was asked to load it last; `None`: no sensor that may still live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_to: Option<u64>,
+    /// How many runs of the sensor ended after they were asked to load it.
     #[serde(default)]
-    pub loads: u32,
+    pub ended: u32,
 }
 
 /// The durable record of rule packages.

@@ -144,7 +144,7 @@ fn a_package_is_fetched_loaded_judged_and_kept_in_that_order() {
     let [RulesCommand::Persist(_), RulesCommand::Persist(record), RulesCommand::Load(asked)] = loads.as_slice() else {
         panic!("{loads:?}")
     };
-    assert_eq!((record.trial.as_ref().unwrap().loads, asked.as_ref()), (1, Some(&set(1))));
+    assert_eq!((record.trial.as_ref().unwrap().handed_to, asked.as_ref()), (Some(0), Some(&set(1))));
     assert_eq!(machine.handle(RulesEvent::Heard(view(None, 6)), day(1)), [], "it has not answered yet");
     let kept = machine.handle(RulesEvent::Heard(view(Some(day(1)), 8)), day(1));
     let words: Vec<_> = kept.iter().map(|c| format!("{c:?}").split(['(', ' ']).next().unwrap().to_owned()).collect();
@@ -213,7 +213,7 @@ fn a_sensor_that_cannot_just_now_is_asked_again_and_the_package_is_not_called_ba
             let asked = machine.handle(RulesEvent::Tick, begins + seconds(after));
             assert_eq!(asked, [RulesCommand::Load(Some(set(1)))], "{after}");
         }
-        assert_eq!(machine.record().trial.as_ref().unwrap().loads, 1, "one process alone");
+        assert_eq!(machine.record().trial.as_ref().unwrap().ended, 0, "no process has ended");
         let ends = begins + seconds(600);
         assert_eq!(machine.wakes_at(), Some(ends));
         machine.handle(RulesEvent::Tick, ends);
@@ -413,21 +413,75 @@ fn a_status_says_what_the_engines_have_and_why() {
     assert_eq!(words.map(RulesStatus::word), ["ok", "inProgress", "updateAvailable", "failed"]);
 }
 
-#[test]
-fn an_updater_that_ends_while_the_sensor_loads_counts_no_load_against_the_package() {
+/// The next updater of a host, and what it asks a sensor that says this.
+fn next_updater(before: &RulesMachine, number: u64, says: RulesView) -> (RulesMachine, Vec<RulesCommand>) {
+    let whole = BTreeSet::from([set(number).folder()]);
+    let (mut machine, _) = recover_rules(Some(before.record().clone()), &whole, RulesPolicy::default(), day(1));
+    let commands = machine.handle(RulesEvent::Heard(says), day(1));
+    (machine, commands)
+}
+
+fn asks_for(commands: &[RulesCommand], number: u64) -> bool {
+    commands.contains(&RulesCommand::Load(Some(set(number))))
+}
+
+/// A host whose sensor, in its first run, was just asked to load a package.
+fn handed(number: u64) -> RulesMachine {
     let (mut machine, _) = machine();
-    machine.handle(RulesEvent::Heard(view(None, 1)), day(1));
-    machine.handle(RulesEvent::Desired(Some(order(2))), day(1));
+    machine.handle(RulesEvent::Heard(RulesView { run: 1, ..view(None, 6) }), day(1));
+    machine.handle(RulesEvent::Desired(Some(order(number))), day(1));
     let promise = RulesPromise { sigma: 2, suricata: 0 };
-    let commands = machine.handle(RulesEvent::Fetched { set: set(2), promise }, day(1));
-    assert!(commands.contains(&RulesCommand::Load(Some(set(2)))), "{commands:?}");
-    for _ in 0..10 {
-        let whole = BTreeSet::from([set(2).folder()]);
-        (machine, _) = recover_rules(Some(machine.record().clone()), &whole, RulesPolicy::default(), day(1));
-        let busy = RulesView { loading: Some(day(2)), ..view(None, 1) };
-        let commands = machine.handle(RulesEvent::Heard(busy), day(1));
-        assert!(!commands.iter().any(|command| matches!(command, RulesCommand::Load(_))), "{commands:?}");
+    let commands = machine.handle(RulesEvent::Fetched { set: set(number), promise }, day(1));
+    assert!(asks_for(&commands, number), "{commands:?}");
+    machine
+}
+
+#[test]
+fn an_updater_that_ends_again_and_again_makes_no_package_bad() {
+    let mut machine = handed(2);
+    for loading in [None, None, None, None, Some(day(2)), Some(day(2)), Some(day(2)), Some(day(2))] {
+        let says = RulesView { run: 1, loading, ..view(None, 6) };
+        let commands;
+        (machine, commands) = next_updater(&machine, 2, says);
+        assert_eq!(asks_for(&commands, 2), loading.is_none(), "{commands:?}");
     }
     let trial = machine.record().trial.clone().unwrap();
-    assert_eq!((trial.loads, machine.record().bad.len()), (1, 0));
+    assert_eq!((trial.ended, machine.record().bad.len()), (0, 0));
+    // In the end it is judged as ever.
+    machine.handle(RulesEvent::Heard(RulesView { run: 1, ..view(Some(day(2)), 8) }), day(1));
+    assert_eq!(machine.record().in_effect, Some(set(2)));
+}
+
+#[test]
+fn a_package_that_ends_three_sensors_is_bad_whoever_ends_with_them() {
+    // Beside the sensor: nobody, or the updater, too, so that it never hears of the end; or now the one, now the other.
+    for with_updater in [[false; 3], [true; 3], [false, true, false], [true, false, true]] {
+        let mut machine = handed(2);
+        for (run, with_updater) in (2..).zip(with_updater) {
+            assert!(machine.record().trial.is_some(), "run {run}: two sensors are not three");
+            let says = RulesView { run, ..view(None, 6) };
+            let commands = if with_updater {
+                let commands;
+                (machine, commands) = next_updater(&machine, 2, says);
+                commands
+            } else {
+                machine.handle(RulesEvent::SensorGone, day(1));
+                machine.handle(RulesEvent::Heard(says), day(1))
+            };
+            assert_eq!(asks_for(&commands, 2), run < 4, "{commands:?}");
+        }
+        let report = machine.report();
+        assert_eq!((machine.record().trial.clone(), report.bad), (None, BTreeSet::from([day(2)])));
+        assert_eq!(report.failed.unwrap().reason, "the sensor ended 3 times while it loaded this package");
+    }
+}
+
+#[test]
+fn a_sensor_that_ends_before_it_was_asked_says_nothing_about_a_package() {
+    let mut machine = handed(2);
+    // Only the first was asked; those after it end before they have said anything.
+    for _ in 0..5 {
+        machine.handle(RulesEvent::SensorGone, day(1));
+        assert_eq!(machine.record().trial.as_ref().unwrap().ended, 1);
+    }
 }

@@ -56,6 +56,8 @@ impl From<&EngineFacts> for EngineReading {
 /// How the sensor process stands with rules, as it says.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RulesView {
+    /// Which run of the sensor says so: another number after every start, or always 0 if it has none.
+    pub run: u64,
     /// The build that its engines have loaded; `None`: the rules of the release alone.
     pub build: Option<Timestamp>,
     /// The build that it is loading.
