@@ -24,6 +24,7 @@ use watchpost_core::updater::{Command, Death, Event, Machine, Phase, Release, Ru
 use watchpost_package::{FloorHealth, Repo, Sha256Hex, TrustConfig, Verifier};
 
 use super::tree::{Listing, Tree};
+use crate::stage::no_rubbish;
 
 /// Check-ins after the restart, within which the host is where it should be.
 const CHECK_INS: u32 = 8;
@@ -156,20 +157,6 @@ fn trust(layout: &Layout, director_root: Sha256Hex, expected: &Expected) -> anyh
     let known = expected.releases.get(&expected.wanted).context("what is wanted is not known")?;
     let approved = verifier.approve(&known.target.name, Some(expected.wanted.version))?;
     Ok((approved.custom.release_counter, floor))
-}
-
-/// Whatever was half done is swept away.
-fn no_rubbish(layout: &Layout) -> anyhow::Result<()> {
-    let identity = layout.updater().join("identity");
-    for folder in
-        [layout.root().to_owned(), layout.versions(), layout.rules(), layout.downloads(), layout.trust(), identity]
-    {
-        for entry in fs::read_dir(&folder)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            ensure!(!name.starts_with('.') && !name.ends_with(".unfinished"), "{name} stays in {}", folder.display());
-        }
-    }
-    Ok(())
 }
 
 /// One life of an updater over a disk. Its sensor does what the release says.
