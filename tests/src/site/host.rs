@@ -60,6 +60,18 @@ impl Site {
         self.waits_for_nothing(HOST_PARTY)
     }
 
+    /// Whether the updater that was started last has ended by itself. Time goes on without it then.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or the clock cannot be told.
+    pub fn host_has_ended(&mut self) -> anyhow::Result<bool> {
+        let Some(host) = self.processes.get_mut(1) else { return Ok(true) };
+        if host.try_wait()?.is_none() {
+            return Ok(false);
+        }
+        self.kill_host().map(|()| true)
+    }
+
     /// Ends the sensor by force; gives the pid that it had. Time goes on without it.
     ///
     /// # Errors
