@@ -50,7 +50,8 @@ async fn a_new_updater_takes_over_while_the_sensor_watches_and_a_bad_one_is_gone
     fs::write(&log, "").unwrap();
     let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--audit-log", &log];
     site.enrol_host("DC01", &facts).unwrap();
-    site.start_launcher().unwrap();
+    site.launch_host(true);
+    site.start_host().unwrap();
     site.until("sensors/DC01", "release A", runs(A)).await.unwrap();
 
     // B brings an updater that is sound.
@@ -77,7 +78,7 @@ async fn a_new_updater_takes_over_while_the_sensor_watches_and_a_bad_one_is_gone
 
     // Launcher and updater die together, and come back as they were.
     site.kill_host().unwrap();
-    site.start_launcher().unwrap();
+    site.start_host().unwrap();
     site.until("sensors/DC01", "the host is back", updater_of(B)).await.unwrap();
     assert_eq!((running_updater(&site), site.sensor_pid()), (Some(program), Some(sensor)));
 

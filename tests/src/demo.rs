@@ -85,7 +85,8 @@ impl Demo {
 }
 
 /// The product's processes whose arguments name `dir`.
-fn processes_in(dir: &Path) -> Vec<(Program, i32)> {
+#[must_use]
+pub fn processes_in(dir: &Path) -> Vec<(Program, i32)> {
     let dir = dir.to_string_lossy().into_owned();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -140,9 +141,9 @@ pub fn runs(version: &'static str) -> impl Fn(&Value) -> bool {
 pub fn version_on_disk(host: &Path) -> anyhow::Result<String> {
     let current = host.join("current").canonicalize().context("`current` leads nowhere")?;
     let manifest: Value = serde_json::from_slice(&std::fs::read(current.join("manifest.json"))?)?;
-    for file in manifest["files"].as_array().context("the manifest names no files")? {
-        let path = current.join(word(file, "path"));
-        let found = tools::sha256(&path)?;
+    let files = manifest["files"].as_array().context("the manifest names no files")?;
+    let paths: Vec<PathBuf> = files.iter().map(|file| current.join(word(file, "path"))).collect();
+    for ((file, path), found) in files.iter().zip(&paths).zip(tools::sha256_of_all(&paths)?) {
         anyhow::ensure!(found == word(file, "sha256"), "{} is not what the manifest says", path.display());
     }
     let release: Value = serde_json::from_slice(&std::fs::read(current.join("release.json"))?)?;

@@ -15,4 +15,5 @@ pub mod rotation;
 pub mod samba;
 pub mod simulation;
 pub mod site;
+pub mod stage;
 pub mod tools;

@@ -137,6 +137,8 @@ pub struct Site {
     held: Arc<AtomicBool>,
     walls: Option<Walls>,
     trace: Option<PathBuf>,
+    /// Whether the host is started by its launcher, as in the field, or its updater alone.
+    is_launched: bool,
 }
 
 fn text(path: &Path) -> String {
@@ -195,6 +197,7 @@ impl Site {
             held: Arc::default(),
             walls: None,
             trace: None,
+            is_launched: false,
         };
         let (keys, repository, data) = (site.path("keys"), site.path("author"), site.path("server/data"));
         site.watchpost(&["release", "keys", "--keys", &keys, "--repository", &repository])?;

@@ -60,8 +60,18 @@ pub fn run(command: &mut Command, install: &str) -> anyhow::Result<String> {
 /// # Errors
 /// When the file cannot be read.
 pub fn sha256(path: &Path) -> anyhow::Result<String> {
-    let out = run(Command::new("sha256sum").arg("-b").arg(path), "apt-get install coreutils")?;
-    out.split_whitespace().next().map(|hash| hash.trim_start_matches('\\').to_owned()).context("sha256sum said nothing")
+    sha256_of_all(&[path])?.pop().context("sha256sum said nothing")
+}
+
+/// The same of several files, in their order.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn sha256_of_all<P: AsRef<Path>>(paths: &[P]) -> anyhow::Result<Vec<String>> {
+    let paths = paths.iter().map(AsRef::as_ref);
+    let out = run(Command::new("sha256sum").arg("-b").args(paths), "apt-get install coreutils")?;
+    let first_word = |line: &str| line.split_whitespace().next().map(|hash| hash.trim_start_matches('\\').to_owned());
+    Ok(out.lines().filter_map(first_word).collect())
 }
 
 /// Sends a signal to a process that may be gone already.

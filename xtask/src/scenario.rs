@@ -61,7 +61,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "kill9",
-        about: "--kills N --seed S: kill -9 of updater, sensor or server at random instants within demo runs",
+        about: "--path P --kills N --seed S: kill -9 at random instants of a path of a host, of `all`, or within demo runs (`fleet`)",
     },
 ];
 

@@ -1,19 +1,13 @@
 //! Real hosts under `strace`: each path is one life of a real updater against a real control plane, from start to end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use watchpost_agent::host::disk::Disk;
-use watchpost_agent::identity::Keyring;
-use watchpost_agent::updater::{Layout, RecordStore};
-use watchpost_core::content::{RulesRecord, RulesSet};
-use watchpost_core::identity::{Pin, Slots};
-use watchpost_core::sync::TargetRef;
-use watchpost_core::time::Timestamp;
-use watchpost_core::updater::{Phase, Record, Release};
+use watchpost_agent::updater::Layout;
+use watchpost_core::identity::Pin;
+use watchpost_core::updater::{Record, Release};
 use watchpost_core::version::Version;
 use watchpost_package::Repo;
 
@@ -21,21 +15,10 @@ use super::calls;
 use super::history::{Deed, History, apply};
 use super::recover::{Expected, Known, Metadata};
 use super::tree::{Listing, Tree};
-use crate::site::Site;
-use crate::tools::{self, binary};
+use crate::stage::{GRACE, Kind, Stage, is_committed, is_left_out};
 
-/// How long an effect on the host may take to show.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What may follow from the last step by itself: the floor is raised, what is old is removed.
 const AFTERWARDS: Duration = Duration::from_secs(30);
-/// Longer than a certificate that was replaced stays accepted.
-const GRACE: Duration = Duration::from_secs(8 * 24 * 60 * 60);
-/// Open files that every release asks for.
-const OPEN_FILES: u32 = 64;
-/// The first build date of the rule packages; each later one is a day younger.
-const FIRST_BUILD: &str = "2026-01-05T00:00:00Z";
 /// Rule packages that are handed out one after the other: from the third on, one is removed.
 const RULE_PACKAGES: u32 = 3;
 
@@ -63,12 +46,11 @@ impl Recorded {
     }
 }
 
-/// Control plane, host, and what is known of the releases and rule packages.
-struct Stage {
-    site: Site,
+/// The host, and what is known of its releases and rule packages.
+struct Recorder {
+    stage: Stage,
     releases: BTreeMap<Release, Known>,
     rules: BTreeMap<String, Listing>,
-    targets: BTreeMap<Version, TargetRef>,
 }
 
 /// Plays every path once.
@@ -76,94 +58,44 @@ struct Stage {
 /// # Errors
 /// When something cannot be started, or does not come about.
 pub async fn every_path() -> anyhow::Result<Vec<Recorded>> {
-    let mut stage = Stage::set_up().await?;
-    let (a, b, c, bad) = (stage.release(254)?, stage.release(255)?, stage.release(256)?, stage.release(BAD)?);
-    let mut paths = vec![stage.update("update", a, b).await?, stage.update("clean-up", b, c).await?];
-    paths.push(stage.revert(c, bad).await?);
-    paths.push(stage.rotation(c).await?);
-    paths.push(stage.rules(c).await?);
+    let mut stage = Stage::found().await?;
+    let mut sound = |minor| stage.build(minor, Kind::default());
+    let (a, b, c) = (sound(254)?, sound(255)?, sound(256)?);
+    let bad = stage.build(BAD, Kind { refuses: true, ..Kind::default() })?;
+    let mut recorder = Recorder::over(stage, a).await?;
+    let mut paths = vec![recorder.update("update", a, b).await?, recorder.update("clean-up", b, c).await?];
+    paths.push(recorder.revert(c, bad).await?);
+    paths.push(recorder.rotation(c).await?);
+    paths.push(recorder.rules(c).await?);
+    let d = recorder.stage.build_next(Kind { brings_updater: true, ..Kind::default() })?;
+    // Without its launcher a host takes the sensor alone.
+    recorder.update("update", c, d).await?;
+    paths.push(recorder.self_update(d).await?);
     Ok(paths)
 }
 
-/// What is nobody's business here: logs, locks, sockets, and what belongs to the sensor.
-fn is_left_out(path: &str) -> bool {
-    let is_the_sensors = path
-        .strip_prefix("state/")
-        .is_some_and(|name| !name.starts_with("rules.json") && !name.starts_with(".replacing-"));
-    let endings = [".log", ".lock", ".sock"];
-    is_the_sensors || endings.iter().any(|ending| path.ends_with(ending)) || path == "updater/guard.json"
-}
-
-fn version(minor: u32) -> Version {
-    Version::new(2, minor, 1, 0)
-}
-
-impl Stage {
-    /// A host that runs release 254.
-    async fn set_up() -> anyhow::Result<Self> {
-        let site = Site::without_small_disks().await?;
-        let (releases, rules, targets) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut stage = Self { site, releases, rules, targets };
-        for minor in 254..=BAD {
-            stage.build(minor)?;
-        }
-        let first = stage.release(254)?;
-        stage.publish(first)?;
-        let log = stage.site.path("audit.jsonl");
-        std::fs::write(&log, "")?;
-        let facts = ["--type", "domainControllerIntegrated", "--domain", "corp.example", "--audit-log", &log];
-        stage.site.enrol_host("DC01", &facts)?;
-        stage.site.start_host()?;
-        stage.until("release 254 is committed", |record| is_committed(record, first)).await?;
+impl Recorder {
+    /// A host that runs this release, and is stopped.
+    async fn over(mut stage: Stage, first: Release) -> anyhow::Result<Self> {
+        stage.bring_up(first).await?;
         stage.site.passes(AFTERWARDS).await;
         stage.site.stop_host()?;
-        stage.learn()?;
-        Ok(stage)
-    }
-
-    /// The program of a release is a script that becomes the sensor: what is recorded stays small.
-    fn build(&mut self, minor: u32) -> anyhow::Result<()> {
-        let (sensor, version) = (binary("watchpost-sensor")?, version(minor));
-        let small = |source: &Path| {
-            let program = source.join("bin/watchpost-sensor");
-            let becomes = format!("exec '{}' \"$@\"", sensor.display());
-            let refuses = "echo 'this host does not suit me' >&2; exit 78".to_owned();
-            std::fs::write(&program, format!("#!/bin/sh\n{}\n", if minor == BAD { refuses } else { becomes }))?;
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-            std::fs::write(source.join("release-notes.txt"), format!("release {minor}\n"))
-        };
-        let package = PathBuf::from(self.site.release_with(&version.to_string(), OPEN_FILES, small)?);
-        let name = package.file_name().and_then(|name| name.to_str()).context("a package has a name")?.to_owned();
-        let target = TargetRef { name, sha256: tools::sha256(&package)?, length: package.metadata()?.len() };
-        self.targets.insert(version, target);
-        Ok(())
-    }
-
-    fn release(&self, minor: u32) -> anyhow::Result<Release> {
-        let target = self.targets.get(&version(minor)).context("it was not built")?;
-        Release::new(version(minor), &target.sha256).context("a hash has eight digits")
-    }
-
-    fn publish(&self, release: Release) -> anyhow::Result<()> {
-        let target = self.targets.get(&release.version).context("it was not built")?;
-        self.site.publish(&self.site.path(&target.name)).map(drop)
-    }
-
-    fn layout(&self) -> Layout {
-        Layout::new(&self.site.host())
+        let mut recorder = Self { stage, releases: BTreeMap::new(), rules: BTreeMap::new() };
+        recorder.learn()?;
+        Ok(recorder)
     }
 
     fn tree(&self) -> anyhow::Result<Tree> {
-        Tree::read(&self.site.host(), &is_left_out)
+        Tree::read(&self.stage.site.host(), &is_left_out)
     }
 
     /// Keeps a copy of every version and rule package that lies on the host while it is well.
     fn learn(&mut self) -> anyhow::Result<()> {
         let tree = self.tree()?;
-        for (version, target) in &self.targets {
-            let release = Release::new(*version, &target.sha256).context("a hash has eight digits")?;
+        for (version, target) in self.stage.targets() {
+            let release = self.stage.release(*version)?;
             if let Some(files) = tree.below(&Layout::link_target(release)) {
-                let known = Known { target: target.clone(), files, refuses: *version == self::version(BAD) };
+                let known = Known { target: target.clone(), files, refuses: *version == Version::new(2, BAD, 1, 0) };
                 self.releases.insert(release, known);
             }
         }
@@ -180,47 +112,28 @@ impl Stage {
         }
     }
 
-    async fn until(&self, what: &str, wanted: impl Fn(&Record) -> bool) -> anyhow::Result<()> {
-        let store = RecordStore::new(&self.layout(), Disk::default());
-        self.until_holds(what, || store.read().is_some_and(|record| wanted(&record))).await
-    }
-
-    async fn until_holds(&self, what: &str, holds: impl Fn() -> bool) -> anyhow::Result<()> {
-        let looking = async {
-            while !holds() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, looking).await;
-        found.with_context(|| {
-            let log = self.site.host_log();
-            let lines: Vec<_> = log.lines().rev().take(12).collect();
-            format!("never: {what}; the host says, newest first:\n{}", lines.join("\n"))
-        })
-    }
-
     /// Starts the updater under `strace`; gives what was on the disk before.
     fn start(&mut self, name: &str) -> anyhow::Result<Tree> {
         let before = self.tree()?;
-        self.site.trace_host(name);
-        self.site.start_host()?;
+        self.stage.site.trace_host(name);
+        self.stage.site.start_host()?;
         Ok(before)
     }
 
     /// Ends the updater and reads what was recorded.
     async fn end(&mut self, name: &str, before: Tree) -> anyhow::Result<History> {
-        self.site.passes(AFTERWARDS).await;
-        self.site.stop_host()?;
-        let trace = self.site.path(&format!("{name}.trace"));
+        self.stage.site.passes(AFTERWARDS).await;
+        self.stage.site.stop_host()?;
+        let trace = self.stage.site.path(&format!("{name}.trace"));
         let has_ended = || {
             let text = std::fs::read_to_string(&trace).unwrap_or_default();
             let first = text.split(' ').next().unwrap_or_default().to_owned();
             let is_end = |line: &str| line.split_whitespace().take(2).eq([first.as_str(), "+++"]);
             !first.is_empty() && text.lines().any(is_end)
         };
-        self.until_holds("strace ends", has_ended).await?;
+        self.stage.until_holds("strace ends", has_ended).await?;
         let calls = calls::read(&std::fs::read_to_string(&trace)?)?;
-        let history = History::of(&calls, &self.site.host(), before, &is_left_out).context(name.to_owned())?;
+        let history = History::of(&calls, &self.stage.site.host(), before, &is_left_out).context(name.to_owned())?;
         let is_same = history.after.listing() == self.tree()?.listing();
         anyhow::ensure!(is_same, "{name}: what was recorded does not lead to what lies on the disk");
         eprintln!("crash-states: {name} has {} steps on the disk", history.steps.len());
@@ -231,7 +144,8 @@ impl Stage {
     fn metadata(&self) -> anyhow::Result<Metadata> {
         let mut metadata = Metadata::new();
         for repo in [Repo::Image, Repo::Director] {
-            for entry in std::fs::read_dir(self.site.path(&format!("server/data/repositories/{repo}/metadata")))? {
+            for entry in std::fs::read_dir(self.stage.site.path(&format!("server/data/repositories/{repo}/metadata")))?
+            {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy().into_owned();
                 metadata.insert((repo, name), std::fs::read(entry.path())?);
@@ -250,32 +164,42 @@ impl Stage {
             had_rules: false,
             may_launch: vec![None],
             repositories: self.metadata()?,
-            now: self.site.now(),
+            now: self.stage.site.now(),
         })
     }
 
-    fn slots(&self) -> anyhow::Result<Slots> {
-        Ok(Keyring::of_host(&self.site.host()).open()?.context("the host holds no certificate")?.slots)
-    }
-
     async fn update(&mut self, name: &'static str, from: Release, to: Release) -> anyhow::Result<Recorded> {
-        let pins = vec![(0, vec![self.slots()?.cur])];
+        let pins = vec![(0, vec![self.stage.slots()?.cur])];
         let before = self.start(name)?;
-        self.publish(to)?;
-        self.until("the update is committed", |record| is_committed(record, to)).await?;
+        self.stage.publish(to)?;
+        self.stage.until("the update is committed", |record| is_committed(record, to)).await?;
         let history = self.end(name, before).await?;
         // What was removed on the way is known from before.
         let expected = self.expected(&[from, to], to, to)?;
         Ok(Recorded { name, history, expected, pins })
     }
 
+    /// The updater that came with what runs takes over.
+    async fn self_update(&mut self, runs: Release) -> anyhow::Result<Recorded> {
+        let pins = vec![(0, vec![self.stage.slots()?.cur])];
+        self.stage.site.launch_host(true);
+        let before = self.start("self-update")?;
+        let programs = self.stage.programs();
+        let settled = || programs.succession().settled;
+        self.stage.until_holds("another updater has settled", || settled().is_some()).await?;
+        let history = self.end("self-update", before).await?;
+        let may_launch = vec![None, settled()];
+        let expected = Expected { may_launch, had_rules: true, ..self.expected(&[runs], runs, runs)? };
+        Ok(Recorded { name: "self-update", history, expected, pins })
+    }
+
     async fn revert(&mut self, from: Release, bad: Release) -> anyhow::Result<Recorded> {
-        let pins = vec![(0, vec![self.slots()?.cur])];
+        let pins = vec![(0, vec![self.stage.slots()?.cur])];
         let before = self.start("revert")?;
-        self.publish(bad)?;
+        self.stage.publish(bad)?;
         let has_gone_back =
             |record: &Record| is_committed(record, from) && record.bad_versions.contains_key(&bad.version);
-        self.until("the host has gone back", has_gone_back).await?;
+        self.stage.until("the host has gone back", has_gone_back).await?;
         let history = self.end("revert", before).await?;
         self.learn_on_the_way(&history, bad)?;
         let expected = self.expected(&[from], bad, from)?;
@@ -289,24 +213,23 @@ impl Stage {
             apply(&mut tree, &step.deed);
             files = files.or_else(|| tree.below(&Layout::link_target(release)));
         }
-        let target = self.targets.get(&release.version).context("it was not built")?.clone();
+        let target = self.stage.target(release.version)?.clone();
         let known = Known { target, files: files.context("the release was never on the host")?, refuses: true };
         self.releases.insert(release, known);
         Ok(())
     }
 
     async fn rotation(&mut self, runs: Release) -> anyhow::Result<Recorded> {
-        let cur = self.slots()?.cur;
-        let mut order = std::process::Command::new(binary("watchpost-updater")?);
-        tools::run(order.arg("rotate-certificate").arg("--root").arg(self.site.host()), "cargo build")?;
+        let cur = self.stage.slots()?.cur;
+        self.stage.order_certificate()?;
         let before = self.start("rotation")?;
-        let slots = || self.slots().ok();
+        let slots = || self.stage.slots().ok();
         let is_replaced = || slots().is_some_and(|slots| slots.cur != cur && slots.next.is_none());
-        self.until_holds("the certificate is replaced", is_replaced).await?;
-        self.site.leap(GRACE)?;
+        self.stage.until_holds("the certificate is replaced", is_replaced).await?;
+        self.stage.site.leap(GRACE)?;
         let is_settled = || slots().is_some_and(|slots| slots.prev.is_none());
-        self.until_holds("the one before is given up", is_settled).await?;
-        let next = self.slots()?.cur;
+        self.stage.until_holds("the one before is given up", is_settled).await?;
+        let next = self.stage.slots()?.cur;
         let history = self.end("rotation", before).await?;
         let pins = pins_of(&history, cur, next)?;
         let expected = self.expected(&[runs], runs, runs)?;
@@ -314,16 +237,12 @@ impl Stage {
     }
 
     async fn rules(&mut self, runs: Release) -> anyhow::Result<Recorded> {
-        let pins = vec![(0, vec![self.slots()?.cur])];
+        let pins = vec![(0, vec![self.stage.slots()?.cur])];
         let before = self.start("rules")?;
-        let first: Timestamp = FIRST_BUILD.parse()?;
-        for number in 0..RULE_PACKAGES {
-            let build = first + Duration::from_secs(u64::from(number) * 24 * 60 * 60);
-            self.publish_rules(build)?;
-            let store = RecordStore::<RulesRecord>::at(self.layout().rules_record_slots(), Disk::default());
-            let is = |set: &Option<RulesSet>| set.as_ref().is_some_and(|set| set.build == build);
-            self.until_holds("the rules are in effect", || store.read().is_some_and(|record| is(&record.in_effect)))
-                .await?;
+        for _ in 0..RULE_PACKAGES {
+            let set = self.stage.publish_rules()?;
+            let is_in_effect = || self.stage.rules_record().in_effect.as_ref() == Some(&set);
+            self.stage.until_holds("the rules are in effect", is_in_effect).await?;
             // Before the third takes the place of the first.
             let tree = self.tree()?;
             self.learn_rules(&tree);
@@ -332,23 +251,6 @@ impl Stage {
         let expected = self.expected(&[runs], runs, runs)?;
         Ok(Recorded { name: "rules", history, expected, pins })
     }
-
-    fn publish_rules(&self, build: Timestamp) -> anyhow::Result<()> {
-        let from = self.site.path(&format!("rules-{}", build.millis()));
-        std::fs::create_dir_all(Path::new(&from).join("sigma"))?;
-        let rule = tools::checkout().join("content/rules/password-reset.yml");
-        std::fs::copy(rule, Path::new(&from).join("sigma/password-reset.yml"))?;
-        let name = watchpost_core::content::rules_file_name(build);
-        let (package, stamp) = (self.site.path(&name), build.to_string());
-        let (keys, author) = (self.site.path("keys"), self.site.path("author"));
-        self.site.watchpost(&["rules", "build", "--from", &from, "--build", &stamp, "--out", &package])?;
-        self.site.watchpost(&["rules", "sign", "--keys", &keys, "--repository", &author, &package])?;
-        self.site.watchpost(&["rules", "publish", "--repository", &author, &package]).map(drop)
-    }
-}
-
-fn is_committed(record: &Record, release: Release) -> bool {
-    record.phase == Phase::Committed && record.committed == Some(release)
 }
 
 /// Which certificates may be the only accepted one, from which step on: the one before alone, until a connection is

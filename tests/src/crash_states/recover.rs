@@ -26,6 +26,7 @@ use watchpost_core::updater::{Command, Death, Event, Machine, Phase, Release, Ru
 use watchpost_package::{FloorHealth, Repo, Sha256Hex, TrustConfig, Verifier};
 
 use super::tree::{Listing, Tree};
+use crate::stage::no_rubbish;
 use crate::tools;
 
 /// Check-ins after the restart, within which the host is where it should be.
@@ -173,7 +174,10 @@ fn launches(layout: &Layout, expected: &Expected) -> anyhow::Result<()> {
         programs.keep(&succession)?;
         Ok(started)
     };
+    let named = programs.succession();
+    let named = named.trial.map(|trial| trial.program).or(named.settled);
     let started = start()?;
+    ensure!(started == named, "the record names {named:?}, and {started:?} is started");
     ensure!(expected.may_launch.contains(&started), "the updater that is started is {started:?}");
     if let Some(program) = &started {
         let path = programs.path(program).context("it has no name")?;
@@ -184,19 +188,6 @@ fn launches(layout: &Layout, expected: &Expected) -> anyhow::Result<()> {
         programs.keep(&succession)?;
     }
     ensure!(start()? == started, "after one more restart another updater is started");
-    Ok(())
-}
-
-/// Whatever was half done is swept away.
-fn no_rubbish(layout: &Layout) -> anyhow::Result<()> {
-    let identity = layout.updater().join("identity");
-    let below = [layout.versions(), layout.rules(), layout.downloads(), layout.trust(), layout.programs(), identity];
-    for folder in below.into_iter().chain([layout.root().to_owned()]) {
-        for entry in fs::read_dir(&folder)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            ensure!(!name.starts_with('.') && !name.ends_with(".unfinished"), "{name} stays in {}", folder.display());
-        }
-    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use watchpost_agent::host_config::HostConfig;
 use watchpost_clock::Stepper;
 
 use super::{HOST_PARTY, Site, text};
+use crate::demo::{Program, processes_in};
 use crate::tools;
 
 /// The sensor's name on the clock, which the updater gives it.
@@ -60,6 +61,18 @@ impl Site {
         self.waits_for_nothing(HOST_PARTY)
     }
 
+    /// Whether the updater that was started last has ended by itself. Time goes on without it then.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or the clock cannot be told.
+    pub fn host_has_ended(&mut self) -> anyhow::Result<bool> {
+        let Some(host) = self.processes.get_mut(1) else { return Ok(true) };
+        if host.try_wait()?.is_none() {
+            return Ok(false);
+        }
+        self.kill_host().map(|()| true)
+    }
+
     /// Ends the sensor by force; gives the pid that it had. Time goes on without it.
     ///
     /// # Errors
@@ -71,23 +84,34 @@ impl Site {
         Ok(pid)
     }
 
+    /// From here on the host is started by its launcher, or its updater alone.
+    pub fn launch_host(&mut self, is_launched: bool) {
+        self.is_launched = is_launched;
+    }
+
+    /// Ends by force the updater that the launcher has started; whether there was one. Time goes on without it.
+    ///
+    /// # Errors
+    /// When the clock cannot be told.
+    pub fn kill_updater(&self) -> anyhow::Result<bool> {
+        let running = processes_in(&self.host());
+        let updater = running.into_iter().find(|(program, _)| *program == Program::Updater);
+        updater.iter().for_each(|(_, pid)| tools::signal(*pid, Signal::KILL));
+        self.waits_for_nothing(HOST_PARTY)?;
+        Ok(updater.is_some())
+    }
+
     /// Starts the updater again.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start_host(&mut self) -> anyhow::Result<()> {
         let root = text(&self.host());
+        if self.is_launched {
+            // What follows is for the updater.
+            return self.start("watchpost-launcher", &["--root", &root, "--"], HOST_PARTY);
+        }
         self.start("watchpost-updater", &["run", "--root", &root], HOST_PARTY)
-    }
-
-    /// Starts the host's launcher, and with it the updater that is to run.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_launcher(&mut self) -> anyhow::Result<()> {
-        let root = text(&self.host());
-        // What follows is for the updater.
-        self.start("watchpost-launcher", &["--root", &root, "--"], HOST_PARTY)
     }
 
     /// Starts the updater with its resource guard, which a demo's hosts do without; gives its number.

@@ -86,12 +86,25 @@ impl Disk {
             return Ok(());
         }
         let folder = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let beside = folder.join(random_name(".replacing-"));
+        let beside = folder.join(random_name(&replacing(path)));
         self.step()?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         self.publish(&beside, path)
+    }
+
+    /// Removes what was to replace this file when whoever wrote it was killed. For a folder in which another program
+    /// replaces files of its own, so that it cannot be swept as a whole.
+    pub fn sweep_beside(&self, path: &Path) {
+        let prefix = replacing(path);
+        let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+        for entry in entries.into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+                // What stays takes a few bytes and does no harm.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Gives a file or folder its final name, durably. What it holds must be on the disk already.
@@ -164,6 +177,11 @@ impl Disk {
         let figures = rustix::fs::statvfs(path)?;
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
+}
+
+/// How the names of files begin that are to replace this one.
+fn replacing(path: &Path) -> String {
+    format!(".replacing-{}-", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// A name that nobody else has: what was left behind by an earlier run is never met again.

@@ -88,6 +88,7 @@ impl<F: Fetch> Rules<F> {
     ) -> Result<Self, RulesHostError> {
         let shelf = Shelf::new(layout.clone(), disk.clone());
         let store = RecordStore::at(layout.rules_record_slots(), disk.clone());
+        pointer::sweep(layout, &disk);
         let (machine, commands) = recover_rules(store.read(), &shelf.whole()?, RulesPolicy::default(), now);
         let (layout, fetching, server_time) = (layout.clone(), None, None);
         let mut rules = Self { machine, store, layout, disk, shelf, fetch, fetching, done, server_time };

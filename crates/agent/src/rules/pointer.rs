@@ -46,6 +46,11 @@ pub fn committed_rules(root: &Path) -> Option<CommittedRules> {
     (is_name && folder.is_dir()).then_some(CommittedRules { build, folder })
 }
 
+/// Removes what a killed updater was writing. The folder is the sensor's, and more in it is nobody's business here.
+pub(super) fn sweep(layout: &Layout, disk: &Disk) {
+    disk.sweep_beside(&layout.rules_pointer());
+}
+
 /// Writes down what is in effect, in one step.
 pub(super) fn point(layout: &Layout, disk: &Disk, set: Option<&RulesSet>) -> io::Result<()> {
     let pointer = set.map(|set| Pointer { build: set.build, folder: set.folder() });

@@ -53,6 +53,11 @@ struct Host {
     missing: u32,
 }
 
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 fn build(day: u64) -> Timestamp {
     START + Duration::from_secs(day * 86_400)
 }
@@ -249,6 +254,7 @@ async fn a_power_cut_anywhere_ends_with_the_package_that_is_wanted() {
             host.settle(&Disk::default(), 2).await.unwrap();
             assert_eq!(host.loaded, Some(wanted), "cut at step {cut}, missing {missing}");
             assert_eq!(committed_rules(host.layout().root()).unwrap().build, wanted);
+            assert_eq!(names_in(&host.layout().state()), ["rules.json"], "cut at step {cut}, missing {missing}");
             if !was_cut {
                 assert!(cut > 10, "the power was cut at {cut} places");
                 break;

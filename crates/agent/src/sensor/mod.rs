@@ -168,7 +168,7 @@ async fn start(settings: &Settings, logs: &log::Folder, clock: Clock) -> Result<
     let folders = Folders { captures: engine_folder.join("log"), logs: logs.path.clone(), state: state.clone() };
     let rules = RulesReport { build: committed.as_ref().map(|committed| committed.build), ..RulesReport::default() };
     let log_path_fails_since = logs.is_second_choice.then(|| clock.now());
-    let kept = InEffect::read(&state);
+    let kept = InEffect::at_start(&state);
     let captures = !kept.settings.capture_interfaces.is_empty();
     let board = watch::Sender::new(board::Notes { rules, log_path_fails_since, captures, ..board::Notes::default() });
     let (names, wanted) = tokio::sync::mpsc::channel(names::WAITING);

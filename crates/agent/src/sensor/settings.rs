@@ -35,6 +35,13 @@ impl InEffect {
         serde_json::from_slice(&text).ok().filter(|kept: &Self| kept.settings.validate().is_ok()).unwrap_or_default()
     }
 
+    /// The same for a sensor that starts: what the one before was writing when it was killed goes.
+    #[must_use]
+    pub(super) fn at_start(state: &Path) -> Self {
+        Disk::default().sweep_beside(&path(state));
+        Self::read(state)
+    }
+
     /// Keeps them in the folder `state`, whole or not at all.
     ///
     /// # Errors
@@ -62,5 +69,19 @@ mod tests {
             std::fs::write(path(state.path()), bad).unwrap();
             assert_eq!(InEffect::read(state.path()), InEffect::default(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_killed_sensor_was_writing_goes_at_the_next_start_and_nothing_else() {
+        let state = tempfile::tempdir().unwrap();
+        InEffect::default().keep(state.path()).unwrap();
+        for name in [".replacing-settings.json-0123456789abcdef", ".replacing-rules.json-0123456789abcdef"] {
+            std::fs::write(state.path().join(name), "{").unwrap();
+        }
+        assert_eq!(InEffect::at_start(state.path()), InEffect::default());
+        let mut left: Vec<_> =
+            std::fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".replacing-rules.json-0123456789abcdef", "settings.json"], "the updater may be at its own");
     }
 }

@@ -7,41 +7,22 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::Chance;
 use crate::demo::{Demo, Program, version_on_disk, word};
 use crate::tools;
 
 /// Kills within one run of the demo.
-pub const KILLS_PER_RUN: u32 = 5;
+const KILLS_PER_RUN: u32 = 5;
 /// The longest wait before a kill, in milliseconds.
 const LONGEST_WAIT_MS: u64 = 3_000;
 /// The shortest wait before a kill: two kills in the same instant are one.
 const SHORTEST_WAIT_MS: u64 = 200;
 
-/// Chance as a parameter: the 64-bit mixer SplitMix (Steele, Lea, Flood 2014).
-pub struct Chance(u64);
-
-impl Chance {
-    /// The sequence of this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
-}
-
 /// Runs demos until `kills` processes were killed; every demo must finish, on correct versions.
 ///
 /// # Errors
 /// At the first demo that does not finish, or host that is not on a correct running version.
-pub async fn campaign(kills: u32, seed: u64) -> anyhow::Result<Value> {
+pub(super) async fn campaign(kills: u32, seed: u64) -> anyhow::Result<Value> {
     let mut chance = Chance::new(seed);
     let (mut runs, mut killed) = (Vec::new(), 0);
     while killed < kills {
@@ -51,7 +32,7 @@ pub async fn campaign(kills: u32, seed: u64) -> anyhow::Result<Value> {
         runs.push(run);
         eprintln!("kill9: {killed} of {kills} kills, {} runs", runs.len());
     }
-    Ok(json!({ "scenario": "kill9", "seed": seed, "kills": killed, "runs": runs }))
+    Ok(json!({ "scenario": "kill9", "path": "fleet", "seed": seed, "kills": killed, "runs": runs }))
 }
 
 async fn one_run(kills: u32, chance: &mut Chance) -> anyhow::Result<Value> {
