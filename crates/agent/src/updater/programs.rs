@@ -1,20 +1,20 @@
 //! The programs of updaters that came with releases, and the record of which of them is to run (E16).
 //!
-//! A program gets its name when it lies whole on the disk, and is read in full again before every start.
+//! A program gets its name when it lies whole on the disk, and is read in full before every start.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use watchpost_core::succession::{Program, Succession};
-use watchpost_package::hash_reader;
 use watchpost_package::manifest::Mode;
+use watchpost_package::{Sha256Hex, hash_reader};
 
 use super::layout::Layout;
 use super::record_store::{RecordError, RecordStore};
 use super::versions::UPDATER_PROGRAM;
-use crate::host::disk::{Disk, random_name};
+use crate::host::disk::{Disk, random_name, read_limited};
 
 /// The largest program: far beyond any real one.
 const PROGRAM_BYTES: u64 = 256 * 1024 * 1024;
@@ -91,17 +91,20 @@ impl Programs {
         if self.is_whole(program) {
             return Ok(());
         }
-        let beside = self.layout.programs().join(random_name(".staging-"));
         let failed = |source| ProgramError::Io { path: to.clone(), source };
-        fs::copy(&from, &beside).map_err(failed)?;
-        let file = File::open(&beside).map_err(failed)?;
-        file.set_permissions(fs::Permissions::from_mode(Mode::Executable.bits())).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        if hash_of(&beside).map_err(failed)? != program.sha256 {
-            // Swept at the next start if it cannot be removed now.
-            let _ = fs::remove_file(&beside);
+        let bytes = read_limited(&from, PROGRAM_BYTES).map_err(failed)?.unwrap_or_default();
+        if Sha256Hex::of(&bytes).to_string() != program.sha256 {
             return Err(ProgramError::Altered { path: from });
         }
+        // Swept at the next start if it is not finished.
+        let beside = self.layout.programs().join(random_name(".staging-"));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(Mode::Executable.bits());
+        let mut file = options.open(&beside).map_err(failed)?;
+        file.write_all(&bytes).map_err(failed)?;
+        // Whatever the mask of this service is.
+        file.set_permissions(fs::Permissions::from_mode(Mode::Executable.bits())).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
         self.disk.publish(&beside, &to).map_err(failed)
     }
 
