@@ -211,9 +211,17 @@ impl Life {
             Victim::Launcher => self.stage.site.kill_host().map(|()| true),
             // Its launcher ends too, or starts it again.
             Victim::Updater => self.stage.site.kill_updater(),
+            Victim::Sensor if self.sensor_lives() => self.stage.site.kill_sensor().map(|_| true),
             // Between two of them there is none.
-            Victim::Sensor => Ok(self.stage.site.kill_sensor().is_ok()),
+            Victim::Sensor => Ok(false),
         }
+    }
+
+    /// Whether the process that the sensor's lock names is one of this host: the lock outlives it.
+    fn sensor_lives(&self) -> bool {
+        let Some(pid) = self.stage.site.sensor_pid() else { return false };
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(&*self.stage.site.host().to_string_lossy())
     }
 
     /// Waits until the host is where the path leads; gives how often the updater had to be started meanwhile.
