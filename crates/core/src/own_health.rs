@@ -91,6 +91,8 @@ pub fn findings(observed: &Observed, policy: &OwnHealthPolicy, now: Timestamp) -
                 (Trouble::CertificateToExpire, Trouble::CertificateExpired)
             }
             Subject::Document(..) => (Trouble::TrustToExpire, Trouble::TrustExpired),
+            // An issue of that host's own says so.
+            Subject::FirstHostCertificate => continue,
         };
         let name = dated.subject.name();
         match trust::state(dated, policy, now) {

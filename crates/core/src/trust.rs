@@ -60,6 +60,9 @@ pub enum Subject {
     GatewayCertificate,
     /// The certificate that browsers see.
     PortalCertificate,
+    /// The certificate of a host that ends before those of the others. It stops that host and nothing else, which has an
+    /// issue of its own on the sensor.
+    FirstHostCertificate,
     /// A signed document.
     Document(Repository, Role),
 }
@@ -73,6 +76,8 @@ pub enum Renewer {
     Operator,
     /// The control plane itself, every day.
     Itself,
+    /// The host whose it is.
+    Host,
 }
 
 impl Renewer {
@@ -83,6 +88,7 @@ impl Renewer {
             Self::Author => "releaseAuthor",
             Self::Operator => "operator",
             Self::Itself => "controlPlane",
+            Self::Host => "host",
         }
     }
 }
@@ -94,6 +100,7 @@ impl Subject {
         match self {
             Self::GatewayCertificate => "gateway certificate".to_owned(),
             Self::PortalCertificate => "portal certificate".to_owned(),
+            Self::FirstHostCertificate => "host certificates, the first of all".to_owned(),
             Self::Document(repository, role) => format!("{} repository, {}", repository.word(), role.word()),
         }
     }
@@ -106,6 +113,7 @@ impl Subject {
             Self::Document(Repository::Director, Role::Targets | Role::Snapshot | Role::Timestamp) => Renewer::Itself,
             Self::Document(Repository::Director, Role::Root) => Renewer::Operator,
             Self::GatewayCertificate | Self::PortalCertificate => Renewer::Operator,
+            Self::FirstHostCertificate => Renewer::Host,
         }
     }
 
@@ -122,6 +130,7 @@ impl Subject {
                 "by itself, while the server runs and its disk takes a write"
             }
             Self::GatewayCertificate => "none: hosts judge the key and never the date",
+            Self::FirstHostCertificate => "by the host, when it checks in; all at once: watchpost certificates rotate",
             Self::PortalCertificate => "put a new certificate in its place and start the server again",
         }
     }
@@ -133,6 +142,7 @@ impl Subject {
             Self::Document(Repository::Director, Role::Root | Role::Targets)
             | Self::Document(Repository::Image, _)
             | Self::GatewayCertificate
+            | Self::FirstHostCertificate
             | Self::PortalCertificate => false,
         }
     }
@@ -231,7 +241,9 @@ pub fn state(dated: &Dated, policy: &OwnHealthPolicy, now: Timestamp) -> State {
 
 fn urgent_before(subject: Subject, policy: &OwnHealthPolicy) -> Duration {
     match subject {
-        Subject::GatewayCertificate | Subject::PortalCertificate => policy.certificate_before,
+        Subject::GatewayCertificate | Subject::PortalCertificate | Subject::FirstHostCertificate => {
+            policy.certificate_before
+        }
         Subject::Document(..) if subject.is_short_lived() => policy.signed_daily_before,
         Subject::Document(..) => policy.signed_by_hand_before,
     }
@@ -270,6 +282,7 @@ mod tests {
             (Subject::Document(Repository::Director, Role::Targets), 90, 21),
             (Subject::PortalCertificate, 90, 21),
             (Subject::GatewayCertificate, 90, 21),
+            (Subject::FirstHostCertificate, 90, 21),
             (daily, 5, 3),
         ] {
             let at = |left: Duration| state(&dated(subject, NOW + left), &policy, NOW);

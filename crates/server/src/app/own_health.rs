@@ -148,8 +148,18 @@ impl App {
     #[must_use]
     pub fn trust_clock(&self, now: Timestamp) -> Vec<Reading> {
         let observed = self.0.own_health.observed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let dated = observed.map(|(_, observed)| observed.expiries).unwrap_or_default();
+        let mut dated = observed.map(|(_, observed)| observed.expiries).unwrap_or_default();
+        dated.extend(self.first_host_certificate());
         trust::read(&dated, &self.0.policy.own_health, now)
+    }
+
+    /// The certificate of a host that ends first; `None`: no host has one.
+    pub(crate) fn first_host_certificate(&self) -> Option<Dated> {
+        let ends = |fleet: &super::fleet::Fleet| {
+            fleet.sensors.values().filter_map(|sensor| sensor.certificate.expires_at).min()
+        };
+        let at = self.fleet_ref(ends)?;
+        Some(Dated { subject: Subject::FirstHostCertificate, at, signers: None })
     }
 
     /// Whether a signed document has expired, so that hosts refuse every update.

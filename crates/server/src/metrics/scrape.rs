@@ -125,11 +125,13 @@ impl App {
             registry.register_with_unit("earliest_expiry", help, Unit::Seconds, ConstGauge::new(left));
         }
         let expires = Family::<Labels, Gauge>::default();
-        for dated in &view.observed.expiries {
+        let hosts = self.first_host_certificate();
+        for dated in view.observed.expiries.iter().chain(&hosts) {
             let (part, role) = match dated.subject {
                 Subject::Document(repository, role) => (repository.word(), role.word()),
                 Subject::GatewayCertificate => ("gateway", "certificate"),
                 Subject::PortalCertificate => ("portal", "certificate"),
+                Subject::FirstHostCertificate => ("hosts", "certificate"),
             };
             let left = dated.at.millis().saturating_sub(now.millis()).div_euclid(1_000);
             expires.get_or_create(&vec![("part", part), ("role", role)]).set(left);

@@ -87,6 +87,7 @@ async fn what_is_read_is_what_happened_and_only_a_token_may_read_it() {
         ("watchpost_earliest_expiry_seconds", 7.0 * 86_400.0),
         ("watchpost_trust_expires_seconds{part=\"director\",role=\"timestamp\"}", 7.0 * 86_400.0),
         ("watchpost_trust_expires_seconds{part=\"director\",role=\"root\"}", 365.0 * 86_400.0),
+        ("watchpost_trust_expires_seconds{part=\"hosts\",role=\"certificate\"}", 730.0 * 86_400.0),
         ("watchpost_database_writable", 1.0),
         ("watchpost_store_statements_total", f64::from(u32::try_from(app.statements()).unwrap())),
     ] {

@@ -76,6 +76,14 @@ async fn the_trust_clock_has_every_part_and_what_ends_first_at_the_front() {
     let root = all.iter().find(|row| row["name"] == "image repository, root").unwrap();
     assert_eq!((&root["version"], &root["threshold"], &root["keys"]), (&json!(1), &json!(3), &json!(5)));
     assert_eq!((&root["renewedBy"], &root["daysLeft"]), (&json!("releaseAuthor"), &json!(365)));
+    // Two hosts, a day apart: the certificate that ends first, 2 years after it was registered.
+    house.host(server.app(), 1, false, A).await;
+    house.clock.set(house.clock.now() + std::time::Duration::from_secs(86_400));
+    house.host(server.app(), 2, false, A).await;
+    let answer = house.call(&server, Method::GET, "/api/v1/trust", b"").await;
+    let clock: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let hosts = clock["value"].as_array().unwrap().iter().find(|row| row["renewedBy"] == "host").unwrap();
+    assert_eq!((&hosts["daysLeft"], &hosts["state"]), (&json!(729), &json!("fine")));
     server.stop().await.unwrap();
 }
 

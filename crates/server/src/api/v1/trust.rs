@@ -16,7 +16,7 @@ fn write(reading: &Reading) -> Value {
     let Reading { dated, days_left, state } = reading;
     let (repository, role) = match dated.subject {
         Subject::Document(repository, role) => (Some(repository.word()), Some(role.word())),
-        Subject::GatewayCertificate | Subject::PortalCertificate => (None, None),
+        Subject::GatewayCertificate | Subject::PortalCertificate | Subject::FirstHostCertificate => (None, None),
     };
     json!({
         "name": dated.subject.name(),
