@@ -32,8 +32,8 @@ fn what_a_unit_starts_takes_the_words_that_it_is_given() -> anyhow::Result<()> {
         let line = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap_or_default();
         let mut words = line.split(' ');
         let program = words.next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        let help =
-            tools::run(Command::new(tools::binary(program)?).args(words.clone().take(1)).arg("--help"), "cargo build")?;
+        let verb = words.clone().next().filter(|word| !word.starts_with("--"));
+        let help = tools::run(Command::new(tools::binary(program)?).args(verb).arg("--help"), "cargo build")?;
         for flag in words.filter(|word| word.starts_with("--")) {
             assert!(help.contains(flag), "{program} does not take {flag}: {help}");
         }
