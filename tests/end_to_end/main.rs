@@ -24,6 +24,7 @@ mod server_key;
 mod silent;
 mod simulation;
 mod successor;
+mod systemd;
 mod trust;
 mod units;
 mod untouched;

@@ -173,6 +173,12 @@ impl<F: Fetch> Rules<F> {
         self.fetching.is_some()
     }
 
+    /// Whether one is handed to the engines and not yet judged.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.report().loading.is_some()
+    }
+
     fn take(&mut self, event: RulesEvent, now: Timestamp) -> Result<Vec<Ask>, RulesHostError> {
         let commands = self.machine.handle(event, now);
         self.carry_out(commands)

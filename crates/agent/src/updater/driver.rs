@@ -120,10 +120,10 @@ impl Driver {
         is_fetching || self.courier.is_sending() || self.is_identifying()
     }
 
-    /// Whether neither a rule package nor an order of somebody on the host is under way.
+    /// Whether neither a release, a rule package nor an order is under way. Evidence is: there may be some at any time.
     #[must_use]
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_busy() && self.order.is_none() && self.rules.report().loading.is_none()
+        self.preparing.is_none() && self.order.is_none() && !self.rules.is_fetching() && !self.rules.is_loading()
     }
 
     /// The folder of a release.
