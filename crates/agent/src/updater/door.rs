@@ -22,8 +22,8 @@ const ANSWERS: usize = 16;
 
 /// Callers that are attended to at a time.
 const CALLERS: usize = 8;
-/// How long a caller may take to say what it wants, in real time.
-const SAYING: Duration = Duration::from_secs(5);
+/// How long a caller may take to say what it wants, in real time: it copies the package meanwhile, on whatever disk.
+const SAYING: Duration = Duration::from_secs(5 * 60);
 
 /// What may be ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
