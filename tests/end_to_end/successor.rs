@@ -30,7 +30,7 @@ fn brings_real_one(source: &Path) -> std::io::Result<()> {
     fs::OpenOptions::new().append(true).open(path)?.write_all(b"\n")
 }
 
-/// What the process that holds the updater's lock runs.
+/// The program of an updater that came with a release, if one runs on this host.
 fn running_updater(site: &Site) -> Option<PathBuf> {
     let programs = site.host().join("updater/programs");
     let below = |entry: fs::DirEntry| fs::read_link(entry.path().join("exe")).ok();

@@ -414,9 +414,9 @@ impl Session {
                 if self.rotation.as_mut().is_some_and(|rotation| rotation.is_due(standing.as_ref())) {
                     self.rotate(Occasion::Told(standing));
                 }
-                let desired = reply.desired.clone();
+                let desired = reply.desired.version;
                 self.driver.answered(reply).await?;
-                self.hand_over_if_due(&desired)
+                self.hand_over_if_due(desired)
             }
             Err(error) => {
                 tracing::warn!("the check-in was not answered: {}", in_one_line(&error));
